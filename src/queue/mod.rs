@@ -1,0 +1,292 @@
+//! The queue: tasks in, deliveries out, and the right to work on a ticket.
+//!
+//! A [`Delivery`] is settled by value, so settling twice does not compile:
+//! ```compile_fail
+//! # async fn twice(delivery: jira_agent::queue::Delivery) {
+//! let _ = delivery.ack().await;
+//! let _ = delivery.ack().await;
+//! # }
+//! ```
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{BranchName, Event, RepoSlug, Task, TaskId};
+
+/// A stream of a run's events.
+pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
+
+/// Where tasks wait. One implementation a transport.
+#[async_trait]
+pub trait TaskQueue: Send + Sync {
+    /// Puts a task on the queue; returns once the broker has it for good.
+    ///
+    /// # Errors
+    /// When the broker is unreachable, refuses the message or has no queue for it.
+    async fn publish(&self, task: &Task) -> Result<(), QueueError>;
+
+    /// Starts to consume, one delivery at a time.
+    ///
+    /// # Errors
+    /// When the broker is unreachable or its queues are not as they should be.
+    async fn consume(&self) -> Result<Box<dyn Consumer>, QueueError>;
+
+    /// Publishes an event. Events inform; a run never waits for them longer than the time-out of one publish.
+    ///
+    /// # Errors
+    /// When the broker did not take it.
+    async fn emit(&self, event: &Event) -> Result<(), QueueError>;
+
+    /// Follows the events of one run from now on.
+    ///
+    /// # Errors
+    /// When the broker is unreachable.
+    async fn follow(&self, run: TaskId) -> Result<EventStream, QueueError>;
+
+    /// Takes the lease without a delivery, for a run that no task started.
+    ///
+    /// # Errors
+    /// When the broker is unreachable.
+    async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError>;
+
+    /// Closes what is open; idempotent.
+    async fn close(&self);
+}
+
+/// One consumer on one connection.
+#[async_trait]
+pub trait Consumer: Send {
+    /// The next delivery; `None` when the connection or the subscription is gone. Cancel-safe.
+    async fn next(&mut self) -> Option<Delivery>;
+
+    /// Takes no more deliveries. A delivery that is held stays held and can be settled.
+    async fn stop(&mut self);
+}
+
+/// What the broker says about a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryInfo {
+    /// The message id, which for our own messages is the task's id.
+    pub message_id: Option<String>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How often the worker died over this task, as counted by us.
+    pub crashes: u32,
+    /// How often the broker handed this very message out before.
+    pub delivery_count: u32,
+    /// When the task was first published.
+    pub first_published: Option<Timestamp>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// Whether the broker says that it handed this message out before.
+    pub redelivered: bool,
+}
+
+/// How a settled delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The broker was told.
+    Done,
+    /// The connection was gone: the broker will hand the task out again.
+    WillBeRedelivered,
+}
+
+/// How a task goes back.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Not before this long. Tiers round it up to 30 s, 2 min, 10 min or 1 h.
+    pub after: Duration,
+    /// Whether this counts as a failed attempt. Waiting for a lease or a rate limit does not.
+    pub counts: bool,
+    /// Why, in one line for people.
+    pub reason: String,
+}
+
+/// One hand-over of a task. Dropping it without settling leaves it to the broker to redeliver.
+pub struct Delivery {
+    /// The message body.
+    pub body: Bytes,
+    /// What the broker says about it.
+    pub info: DeliveryInfo,
+    settle: Box<dyn Settle>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl Delivery {
+    /// Made by a transport.
+    pub(crate) fn new(body: Bytes, info: DeliveryInfo, settle: Box<dyn Settle>) -> Self {
+        Self { body, info, settle }
+    }
+
+    /// The work is done and its result is held by Jira and GitHub: forget the task.
+    ///
+    /// # Errors
+    /// When the broker was reached and refused.
+    pub async fn ack(self) -> Result<Settled, QueueError> {
+        self.settle.ack().await
+    }
+
+    /// Gives the task back to be delivered later: confirmed publish to a tier, then ack.
+    ///
+    /// # Errors
+    /// When the publish was not confirmed; the delivery is then unsettled and will be redelivered.
+    pub async fn retry(self, retry: Retry) -> Result<Settled, QueueError> {
+        self.settle.retry(&self.body, &self.info, retry).await
+    }
+
+    /// Gives the task back to be delivered at once, e.g. on shutdown: confirmed publish, then ack.
+    ///
+    /// # Errors
+    /// As [`Delivery::retry`].
+    pub async fn release(self, reason: &str) -> Result<Settled, QueueError> {
+        self.settle.release(&self.body, &self.info, reason).await
+    }
+
+    /// Parks the task for people: confirmed publish to the dead-letter queue with the reason, then ack.
+    ///
+    /// # Errors
+    /// As [`Delivery::retry`].
+    pub async fn dead_letter(self, reason: &str) -> Result<Settled, QueueError> {
+        self.settle.dead_letter(&self.body, &self.info, reason).await
+    }
+
+    /// Puts a task that had no id on the queue again, whole and with its new id, then acks this message.
+    ///
+    /// # Errors
+    /// As [`Delivery::retry`].
+    pub async fn normalise(self, task: &Task) -> Result<Settled, QueueError> {
+        self.settle.normalise(&self.info, task).await
+    }
+
+    /// Tries to take the lease, on the connection that would ack, so that both are lost together.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
+        self.settle.lease(key).await
+    }
+
+    /// Cancelled when the connection that holds this delivery is lost: stop all effects, do not settle.
+    #[must_use]
+    pub fn lost(&self) -> CancellationToken {
+        self.settle.lost()
+    }
+}
+
+/// The transport's half of a [`Delivery`].
+#[async_trait]
+pub(crate) trait Settle: Send + Sync {
+    async fn ack(self: Box<Self>) -> Result<Settled, QueueError>;
+    async fn retry(self: Box<Self>, body: &Bytes, info: &DeliveryInfo, retry: Retry) -> Result<Settled, QueueError>;
+    async fn release(self: Box<Self>, body: &Bytes, info: &DeliveryInfo, reason: &str) -> Result<Settled, QueueError>;
+    async fn dead_letter(
+        self: Box<Self>,
+        body: &Bytes,
+        info: &DeliveryInfo,
+        reason: &str,
+    ) -> Result<Settled, QueueError>;
+    async fn normalise(self: Box<Self>, info: &DeliveryInfo, task: &Task) -> Result<Settled, QueueError>;
+    async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError>;
+    fn lost(&self) -> CancellationToken;
+}
+
+/// What a lease is on: one branch of one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LeaseKey {
+    /// The repository.
+    pub repository: RepoSlug,
+    /// The agent's branch.
+    pub branch: BranchName,
+}
+
+impl fmt::Display for LeaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.repository, self.branch)
+    }
+}
+
+/// The answer to a wish for a lease.
+#[derive(Debug)]
+pub enum LeaseOutcome {
+    /// It is ours.
+    Granted(Lease),
+    /// Another worker has it.
+    Held,
+}
+
+/// The right to work on a ticket. It ends when it is released or dropped, or with the connection.
+pub struct Lease {
+    key: LeaseKey,
+    lost: CancellationToken,
+    hold: Option<Box<dyn Hold>>,
+}
+
+/// The transport's half of a [`Lease`]; dropping it gives the lease back in the end.
+#[async_trait]
+pub(crate) trait Hold: Send + Sync {
+    async fn release(self: Box<Self>);
+}
+
+impl Lease {
+    /// Made by a transport.
+    pub(crate) fn new(key: LeaseKey, lost: CancellationToken, hold: Box<dyn Hold>) -> Self {
+        Self { key, lost, hold: Some(hold) }
+    }
+
+    /// What it is on.
+    #[must_use]
+    pub fn key(&self) -> &LeaseKey {
+        &self.key
+    }
+
+    /// Cancelled when the lease is lost while it is held.
+    #[must_use]
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
+    /// Gives it back and waits until another can take it.
+    pub async fn release(mut self) {
+        if let Some(hold) = self.hold.take() {
+            hold.release().await;
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Why the queue could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The broker cannot be reached, or the connection was lost. Trying again may help.
+    #[error("the queue is unreachable: {0}")]
+    Unreachable(String),
+    /// The broker took the message for nobody: the queue is missing.
+    #[error("the queue took no message for `{0}`: it is missing; run `jira-agent-producer topology apply`")]
+    Unroutable(String),
+    /// The queue is full.
+    #[error("the queue `{0}` refused the message: it is full")]
+    Full(String),
+    /// What exists on the broker is not what this program needs.
+    #[error("{0}")]
+    Topology(String),
+    /// The broker refused the user, the virtual host or the operation.
+    #[error("the broker refused: {0}")]
+    Refused(String),
+}
