@@ -3,6 +3,9 @@
 pub mod domain;
 
 pub mod config;
+pub mod http;
+pub mod retry;
 pub mod secret;
+pub mod tls;
 
 pub mod queue;
