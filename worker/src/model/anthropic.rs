@@ -208,9 +208,7 @@ impl StopReason {
             Some("max_tokens") => Stop::MaxTokens,
             Some("model_context_window_exceeded") => Stop::ContextExceeded,
             Some("refusal") => Stop::Refusal { why: self.why() },
-            other => Stop::Other {
-                reason: other.unwrap_or("none given").to_owned(),
-            },
+            other => Stop::other(other.unwrap_or("none given")),
         }
     }
 

@@ -117,14 +117,14 @@ impl ModelError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. }
+            Self::Cancelled
+            | Self::Unreachable { .. }
             | Self::Stalled { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. }
             | Self::RateLimited { .. }
             | Self::Unavailable { .. } => true,
-            Self::Cancelled
-            | Self::Unauthorized { .. }
+            Self::Unauthorized { .. }
             | Self::Billing { .. }
             | Self::ModelNotFound { .. }
             | Self::PromptTruncated { .. }

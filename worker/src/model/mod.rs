@@ -134,6 +134,14 @@ pub enum Stop {
     },
 }
 
+impl Stop {
+    fn other(reason: &str) -> Self {
+        Self::Other {
+            reason: reason.to_owned(),
+        }
+    }
+}
+
 /// A configured model. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -207,7 +215,7 @@ impl Model {
         let duration = started.elapsed();
         let reply = Reply {
             text: answer.text,
-            stop: answer.stop.unwrap_or(Stop::End),
+            stop: answer.stop.unwrap_or_else(|| Stop::other("none given")),
             usage: answer.usage,
             model: answer.model.unwrap_or_else(|| self.name().to_owned()),
             duration,

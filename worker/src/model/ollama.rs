@@ -195,9 +195,7 @@ impl Chunk {
                 Stop::ContextExceeded
             }
             Some("length") => Stop::MaxTokens,
-            Some(other) => Stop::Other {
-                reason: other.to_owned(),
-            },
+            Some(other) => Stop::other(other),
         }
     }
 

@@ -109,9 +109,7 @@ fn meaning(finish: &str, refusal: &str) -> Stop {
         "stop" => refused(refusal),
         "length" => Stop::MaxTokens,
         "content_filter" => refused("the service's content filter"),
-        other => Stop::Other {
-            reason: other.to_owned(),
-        },
+        other => Stop::other(other),
     }
 }
 

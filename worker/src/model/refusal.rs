@@ -207,8 +207,8 @@ impl Case<'_> {
                 host,
                 retry_after: DEFAULT_WAIT,
             },
-            (408 | 409 | 429 | 500.., Some(retry_after)) => ModelError::RateLimited { host, retry_after },
-            (408 | 409 | 500.., None) => ModelError::Unavailable { host, status, detail },
+            (429 | 503 | 529, Some(retry_after)) => ModelError::RateLimited { host, retry_after },
+            (408 | 409 | 500.., _) => ModelError::Unavailable { host, status, detail },
             _ => ModelError::Rejected { host, status, detail },
         }
     }
@@ -301,7 +301,8 @@ mod tests {
             assert_eq!(error(judged(status, "", &[])).1, Verdict::Again, "{status}");
             let (message, verdict) = error(judged(status, "", &[("retry-after", "7")]));
             assert_eq!(verdict, Verdict::AgainAfter(Duration::from_secs(7)));
-            assert_eq!(message, "model.example asks to wait 7s");
+            let limited = matches!(status, 429 | 503 | 529);
+            assert_eq!(message == "model.example asks to wait 7s", limited, "{message}");
         }
         let millis = error(judged(
             529,

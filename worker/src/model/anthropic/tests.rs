@@ -113,9 +113,6 @@ async fn every_stop_reason_has_its_meaning() {
     let refusal = json!({"stop_reason": "refusal", "stop_details": {"type": "refusal", "category": "cyber",
         "explanation": "This looks like malware."}});
     let why = "cyber: This looks like malware.".to_owned();
-    let other = |reason: &str| Stop::Other {
-        reason: reason.to_owned(),
-    };
     for (delta, stop) in [
         (json!({"stop_reason": "end_turn"}), Stop::End),
         (
@@ -134,12 +131,12 @@ async fn every_stop_reason_has_its_meaning() {
                 why: "no reason given".to_owned(),
             },
         ),
-        (json!({"stop_reason": "tool_use"}), other("tool_use")),
+        (json!({"stop_reason": "tool_use"}), Stop::other("tool_use")),
         (
             json!({"stop_reason": "of_a_later_version"}),
-            other("of_a_later_version"),
+            Stop::other("of_a_later_version"),
         ),
-        (json!({}), other("none given")),
+        (json!({}), Stop::other("none given")),
     ] {
         let service = Service::start([good(&reply(delta))]).await;
         let reply = ask(&service.model(Anthropic)).await.unwrap();

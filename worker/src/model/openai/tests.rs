@@ -78,17 +78,14 @@ async fn a_service_without_a_key_gets_none_and_the_base_address_is_kept() {
 
 #[tokio::test]
 async fn every_finish_reason_has_its_meaning() {
-    let other = |reason: &str| Stop::Other {
-        reason: reason.to_owned(),
-    };
     let why = "the service's content filter".to_owned();
     for (finish, stop) in [
         ("stop", Stop::End),
         ("length", Stop::MaxTokens),
         ("content_filter", Stop::Refusal { why }),
-        ("tool_calls", other("tool_calls")),
-        ("function_call", other("function_call")),
-        ("of_a_later_version", other("of_a_later_version")),
+        ("tool_calls", Stop::other("tool_calls")),
+        ("function_call", Stop::other("function_call")),
+        ("of_a_later_version", Stop::other("of_a_later_version")),
     ] {
         let service = Service::start([good(&reply(finish))]).await;
         assert_eq!(ask(&service.model(Openai)).await.unwrap().stop, stop);
