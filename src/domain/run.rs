@@ -234,7 +234,12 @@ impl Run {
     /// A run whose task was just put on the queue.
     #[must_use]
     pub fn queued(id: TaskId, ticket: TicketKey) -> Self {
-        Self { id, ticket, state: RunState::Queued, events: Vec::new() }
+        Self {
+            id,
+            ticket,
+            state: RunState::Queued,
+            events: Vec::new(),
+        }
     }
 
     /// Makes the next event and moves the state.
@@ -304,8 +309,19 @@ mod tests {
     #[test]
     fn a_run_goes_from_claim_to_success() {
         use EventKind::*;
-        let whole =
-            [Claimed, Cloned, ContextBuilt, Edited, Checked, Edited, Checked, Pushed, PullRequestOpened, Reported, Succeeded];
+        let whole = [
+            Claimed,
+            Cloned,
+            ContextBuilt,
+            Edited,
+            Checked,
+            Edited,
+            Checked,
+            Pushed,
+            PullRequestOpened,
+            Reported,
+            Succeeded,
+        ];
         assert_eq!(play(&whole), Ok(RunState::Ended(Succeeded)));
     }
 
@@ -313,7 +329,9 @@ mod tests {
     fn a_redelivered_run_is_claimed_again_and_may_skip_steps() {
         use EventKind::*;
         assert_eq!(
-            play(&[Claimed, Cloned, Retried, Claimed, Cloned, Pushed, Reported, Succeeded]),
+            play(&[
+                Claimed, Cloned, Retried, Claimed, Cloned, Pushed, Reported, Succeeded
+            ]),
             Ok(RunState::Ended(Succeeded))
         );
         assert_eq!(play(&[Claimed, Edited, Claimed]), Ok(RunState::Running(Claimed)));
@@ -326,7 +344,10 @@ mod tests {
         assert!(play(&[Claimed, Cloned, Cloned]).is_err());
         assert!(play(&[Cloned]).is_err());
         assert!(play(&[DeadLettered]).is_err());
-        assert_eq!(play(&[Claimed, Failed, DeadLettered, Queued]), Ok(RunState::Queued));
+        assert_eq!(
+            play(&[Claimed, Failed, DeadLettered, Queued]),
+            Ok(RunState::Queued)
+        );
         assert_eq!(play(&[Superseded]), Ok(RunState::Ended(Superseded)));
     }
 
@@ -341,7 +362,9 @@ mod tests {
     fn words_on_the_wire_are_the_words_in_code() {
         let kind = serde_json::to_value(EventKind::ContextBuilt).unwrap();
         assert_eq!(kind, EventKind::ContextBuilt.as_str());
-        let outcome = Outcome::NothingToChange { reason: String::new() };
+        let outcome = Outcome::NothingToChange {
+            reason: String::new(),
+        };
         assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.word());
     }
 }

@@ -120,7 +120,9 @@ pub struct Delivery {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Delivery")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 
@@ -189,8 +191,18 @@ impl Delivery {
 #[async_trait]
 pub(crate) trait Settle: Send + Sync {
     async fn ack(self: Box<Self>) -> Result<Settled, QueueError>;
-    async fn retry(self: Box<Self>, body: &Bytes, info: &DeliveryInfo, retry: Retry) -> Result<Settled, QueueError>;
-    async fn release(self: Box<Self>, body: &Bytes, info: &DeliveryInfo, reason: &str) -> Result<Settled, QueueError>;
+    async fn retry(
+        self: Box<Self>,
+        body: &Bytes,
+        info: &DeliveryInfo,
+        retry: Retry,
+    ) -> Result<Settled, QueueError>;
+    async fn release(
+        self: Box<Self>,
+        body: &Bytes,
+        info: &DeliveryInfo,
+        reason: &str,
+    ) -> Result<Settled, QueueError>;
     async fn dead_letter(
         self: Box<Self>,
         body: &Bytes,
@@ -242,7 +254,11 @@ pub(crate) trait Hold: Send + Sync {
 impl Lease {
     /// Made by a transport.
     pub(crate) fn new(key: LeaseKey, lost: CancellationToken, hold: Box<dyn Hold>) -> Self {
-        Self { key, lost, hold: Some(hold) }
+        Self {
+            key,
+            lost,
+            hold: Some(hold),
+        }
     }
 
     /// What it is on.
@@ -267,7 +283,9 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 

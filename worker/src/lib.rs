@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The worker of jira-agent, in suggested reading order.
+
+pub mod git;
+pub mod workspace_dir;
