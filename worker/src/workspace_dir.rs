@@ -123,9 +123,7 @@ pub fn sweep(root: &Path) -> io::Result<usize> {
         match remove_dead(&path) {
             Ok(true) => removed += 1,
             Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a dead workspace cannot be removed")
-            }
+            Err(error) => tracing::warn!(path = %path.display(), %error, "a dead workspace is left"),
         }
     }
     Ok(removed)

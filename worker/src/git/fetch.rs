@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use git2::{AutotagOption, Direction, FetchOptions, Oid, Remote, RemoteCallbacks, Repository};
+use git2::{
+    AutotagOption, Direction, FetchOptions, Oid, Remote, RemoteCallbacks, RemoteConnection, Repository,
+};
 use jira_agent::domain::BranchName;
 
 use super::child::{Reporter, local, stopped};
@@ -25,16 +27,14 @@ pub(super) fn fetch(
     wanted: &Wanted,
     reporter: &Reporter,
 ) -> Result<FetchOutcome, GitError> {
-    let address = link.url().clone_url();
-    let mut remote = repository
-        .remote_anonymous(&address)
-        .map_err(|error| local("name the remote", &error))?;
-    let mut connection = remote
-        .connect_auth(Direction::Fetch, None, None)
-        .map_err(|error| stopped(link, &error))?;
-    let listed = connection.list().map_err(|error| stopped(link, &error))?;
-    let heads = Heads::new(listed);
-
+    let mut download = Download {
+        link,
+        repository,
+        reporter,
+        objects: 0,
+    };
+    let mut remote = download.remote()?;
+    let (connection, heads) = download.connect(&mut remote)?;
     let missing = |branch: String| GitError::BranchMissing {
         url: link.url().to_string(),
         branch,
@@ -49,28 +49,22 @@ pub(super) fn fetch(
     let base = heads
         .find(&base_branch)
         .ok_or_else(|| missing(base_branch.to_string()))?;
+    download.branch(connection, &base_branch, base, wanted.base_depth)?;
+
     let agent = wanted
         .agent_branch
         .as_ref()
-        .and_then(|branch| heads.find(branch).map(|head| (branch, head)));
-
-    let mut download = Download {
-        link,
-        repository,
-        reporter,
-        objects: 0,
+        .filter(|branch| heads.find(branch).is_some());
+    let agent_head = match agent {
+        Some(branch) => download.agent_branch(branch, wanted.agent_depth)?,
+        None => None,
     };
-    let remote = connection.remote();
-    download.branch(remote, &base_branch, base, wanted.base_depth)?;
-    if let Some((branch, head)) = agent {
-        download.branch(remote, branch, head, wanted.agent_depth)?;
-    }
     let id = |oid| repository::commit_id(oid).map_err(|error| local("read a commit's id", &error));
     Ok(FetchOutcome {
         base: id(base)?,
         base_branch,
-        default_branch: heads.default.clone(),
-        agent_head: agent.map(|(_, head)| id(head)).transpose()?,
+        default_branch: heads.default,
+        agent_head: agent_head.map(id).transpose()?,
         received_bytes: link.received_bytes(),
         objects: download.objects,
         // The parent knows it: it has started this process.
@@ -116,11 +110,39 @@ struct Download<'a> {
     objects: u64,
 }
 
-impl Download<'_> {
-    /// Brings one branch over the open connection and notes where it is.
+impl<'a> Download<'a> {
+    fn remote(&self) -> Result<Remote<'a>, GitError> {
+        let remote = self.repository.remote_anonymous(&self.link.url().clone_url());
+        remote.map_err(|error| local("name the remote", &error))
+    }
+
+    fn connect<'remote>(
+        &self,
+        remote: &'remote mut Remote<'a>,
+    ) -> Result<(RemoteConnection<'a, 'remote, 'static>, Heads), GitError> {
+        let connection = remote.connect_auth(Direction::Fetch, None, None);
+        let connection = connection.map_err(|error| stopped(self.link, &error))?;
+        let listed = connection.list().map_err(|error| stopped(self.link, &error))?;
+        let heads = Heads::new(listed);
+        Ok((connection, heads))
+    }
+
+    /// Brings the agent's branch, asked for anew: libgit2 confuses two negotiations of one connection, because it
+    /// keeps what both sides had in common in the first.
+    fn agent_branch(&mut self, branch: &BranchName, depth: u32) -> Result<Option<Oid>, GitError> {
+        let mut remote = self.remote()?;
+        let (connection, heads) = self.connect(&mut remote)?;
+        let Some(head) = heads.find(branch) else {
+            return Ok(None);
+        };
+        self.branch(connection, branch, head, depth)?;
+        Ok(Some(head))
+    }
+
+    /// Brings one branch and notes where it is.
     fn branch(
         &mut self,
-        remote: &mut Remote<'_>,
+        mut connection: RemoteConnection<'_, '_, '_>,
         branch: &BranchName,
         head: Oid,
         depth: u32,
@@ -142,6 +164,7 @@ impl Download<'_> {
             .depth(i32::try_from(depth).unwrap_or(i32::MAX));
         let noted = format!("refs/remotes/origin/{branch}");
         let refspec = format!("+{}:{noted}", branch.reference());
+        let remote = connection.remote();
         remote
             .download(&[refspec], Some(&mut options))
             .map_err(|error| stopped(self.link, &error))?;

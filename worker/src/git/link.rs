@@ -1,22 +1,23 @@
 //! The child's HTTP: one client pinned to one repository.
 //! The smart protocol over HTTP: <https://git-scm.com/docs/http-protocol>
 
-use std::fs;
 use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jira_agent::domain::{CommitId, RepoUrl};
 use jira_agent::secret::Secret;
-use reqwest::blocking::{Body, Client, ClientBuilder, RequestBuilder, Response};
+use reqwest::StatusCode;
+use reqwest::blocking::{Body, Client, RequestBuilder, Response};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT};
-use reqwest::{Certificate, NoProxy, Proxy, StatusCode, redirect};
 use tempfile::SpooledTempFile;
 use url::Url;
 
 use super::GitError;
+use super::activity::{Activity, Counted};
+use super::client::client;
 use super::protocol::{Network, clean};
 
 /// GitHub serves git only to a user agent that starts with `git/`.
@@ -147,13 +148,7 @@ impl Link {
         let spooled = |error: io::Error| other(format!("cannot read the spooled request: {error}"));
         let length = body.stream_position().map_err(spooled)?;
         body.rewind().map_err(spooled)?;
-        let body = Body::sized(
-            Counted {
-                body,
-                activity: self.activity.clone(),
-            },
-            length,
-        );
+        let body = Body::sized(Counted::new(body, self.activity.clone()), length);
         let base = lock(&self.base).clone();
         let request = self
             .client
@@ -297,91 +292,6 @@ impl Read for Answer {
             }
         }
     }
-}
-
-/// Since when the remote is waited for.
-#[derive(Clone)]
-struct Activity {
-    start: Instant,
-    /// Milliseconds after `start`, plus one; 0: nothing is waited for.
-    waiting: Arc<AtomicU64>,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            waiting: Arc::new(AtomicU64::new(0)),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
-    }
-
-    fn wait(&self) -> Waiting<'_> {
-        self.waiting.store(self.now(), Ordering::Relaxed);
-        Waiting(self)
-    }
-
-    fn silence(&self) -> Option<Duration> {
-        match self.waiting.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(Duration::from_millis(self.now().saturating_sub(since))),
-        }
-    }
-}
-
-/// Ends the waiting when dropped.
-struct Waiting<'a>(&'a Activity);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.store(0, Ordering::Relaxed);
-    }
-}
-
-/// A request's body: each part that leaves is a sign of life.
-struct Counted {
-    body: SpooledTempFile,
-    activity: Activity,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.activity
-            .waiting
-            .store(self.activity.now(), Ordering::Relaxed);
-        self.body.read(buffer)
-    }
-}
-
-fn client(network: &Network) -> Result<Client, GitError> {
-    // Only ring is built in. An error means that a provider is set already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = ClientBuilder::new()
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .http1_only()
-        .no_proxy()
-        .connect_timeout(network.connect_timeout)
-        .timeout(None);
-    if let Some(proxy) = &network.proxy {
-        let proxy = Proxy::all(proxy.expose());
-        let proxy =
-            proxy.map_err(|_| other("`http.proxy` is not an address like http://proxy:3128".to_owned()))?;
-        builder = builder.proxy(proxy.no_proxy(network.no_proxy.as_deref().and_then(NoProxy::from_string)));
-    }
-    if let Some(file) = &network.ca_file {
-        let unusable =
-            |error: String| other(format!("cannot use `http.ca_file` {}: {error}", file.display()));
-        let pem = fs::read(file).map_err(|error| unusable(error.to_string()))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder
-        .build()
-        .map_err(|error| other(format!("cannot build the HTTP client: {error:?}")))
 }
 
 /// The address of `tail` below the repository's.

@@ -8,7 +8,9 @@ mod error;
 mod protocol;
 mod transfers;
 
+mod activity;
 mod child;
+mod client;
 mod fetch;
 mod link;
 mod push;

@@ -3,7 +3,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use jira_agent::secret::Secret;
-use jira_agent_worker::git::{Ancestry, GitError, MergeBase, Mode, Snapshot, ancestry, checkout, merge_base};
+use jira_agent_worker::git::{
+    Ancestry, GitError, MergeBase, Mode, Snapshot, Transfers, ancestry, checkout, merge_base,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::server::{Fault, Server, git};
@@ -392,6 +394,47 @@ async fn a_redirect_to_another_origin_is_refused_and_does_not_get_the_token() {
         .fault("info/refs", Fault::Status(302, itself, String::new()));
     let error = desk.fetch().await.unwrap_err();
     assert!(error.to_string().contains("redirects more than"), "{error}");
+}
+
+#[tokio::test]
+async fn a_configured_proxy_is_used_even_for_a_host_without_an_address() {
+    let mut desk = Desk::new().await;
+    let head = desk
+        .server
+        .repository(SLUG)
+        .commit("main", None, "one", &[("a", b"a")]);
+    let mut http = super::http(super::LONG);
+    http.proxy = Some(Secret::new(desk.server.origin()));
+    desk.transfers = Transfers::new(super::program(), &http);
+    let url = "http://git.invalid/acme/shop".parse().unwrap();
+    assert_eq!(
+        desk.fetch_with(|request| request.url = url).await.unwrap().base,
+        head
+    );
+    assert!(
+        desk.server.seen()[0].uri.starts_with("http://git.invalid/"),
+        "{:?}",
+        desk.server.seen()
+    );
+}
+
+#[tokio::test]
+async fn an_unusable_certificate_file_is_named() {
+    let mut desk = Desk::new().await;
+    let mut http = super::http(super::LONG);
+    for content in [None, Some("no certificate")] {
+        let file = desk.dir.path().join("ca.pem");
+        if let Some(content) = content {
+            fs::write(&file, content).unwrap();
+        }
+        http.ca_file = Some(file);
+        desk.transfers = Transfers::new(super::program(), &http);
+        let error = desk.fetch().await.unwrap_err().to_string();
+        assert!(
+            error.contains("`http.ca_file`") && error.contains("ca.pem"),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,9 @@
 //! Transfers and objects, against `git http-backend` over real HTTP and with the real transfer child.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the helpers of tests may panic as tests do"
+)]
 
 mod cancel;
 mod fetch;

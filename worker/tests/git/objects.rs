@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::Path;
 
 use jira_agent::domain::CommitId;
 use jira_agent_worker::git::{
@@ -34,7 +34,7 @@ fn delete(path: &str) -> Change {
     }
 }
 
-fn listing(git_dir: &PathBuf, commit: &CommitId) -> String {
+fn listing(git_dir: &Path, commit: &CommitId) -> String {
     git(
         git_dir,
         &["ls-tree", "-r", "--format=%(objectmode) %(path)", commit.as_str()],
