@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::lines::{Line, is_blank};
+use crate::marks::{is_conflict_marker, is_fence, is_prose};
 
 /// What an edit would leave in a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,33 +51,6 @@ pub(super) fn check(
         Some(line) => Err(GuardProblem::Elision(line.trim().chars().take(100).collect())),
         None => Ok(()),
     }
-}
-
-/// Whether a line is a marker of a merge conflict, in git's form.
-pub(crate) fn is_conflict_marker(line: &str) -> bool {
-    ['<', '>', '|'].into_iter().any(|character| {
-        let rest = line.trim_start_matches(character);
-        line.len() - rest.len() == 7 && (rest.is_empty() && character != '|' || rest.starts_with(' '))
-    })
-}
-
-/// Whether a line is a fence of Markdown.
-pub(crate) fn is_fence(line: &str) -> bool {
-    let line = line.trim();
-    line.starts_with("```") && !line.trim_start_matches('`').contains('`')
-}
-
-/// Whether fences and dots are at home in the file.
-pub(crate) fn is_prose(path: &str) -> bool {
-    let extension = path
-        .rsplit(['.', '/'])
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    [
-        "md", "markdown", "mdx", "rst", "adoc", "asciidoc", "txt", "org", "tex", "ipynb", "qmd", "rmd",
-    ]
-    .contains(&extension.as_str())
 }
 
 /// The first of the lines that there are more of than before.

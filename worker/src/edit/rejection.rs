@@ -9,6 +9,7 @@ use super::nearest::Excerpt;
 use super::parse::{BlockAction, EditBlock};
 use super::patch::Patch;
 use super::paths::{PathProblem, PathRules};
+use crate::marks::fence_around;
 use crate::tree::FileSource;
 
 /// A reply of which some blocks could not be applied. Nothing is written; the blocks that could be applied are kept
@@ -258,8 +259,7 @@ const MOST_QUOTED: usize = 64;
 
 /// Lines in a fence longer than any in them.
 fn quote(text: &mut String, lines: &[String]) {
-    let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or(0);
-    let fence = "`".repeat((longest + 1).max(3));
+    let fence = fence_around(lines.iter().map(String::as_str));
     let _ = writeln!(text, "{fence}");
     for line in lines.iter().take(MOST_QUOTED) {
         let _ = writeln!(text, "{line}");
@@ -268,13 +268,6 @@ fn quote(text: &mut String, lines: &[String]) {
     if lines.len() > MOST_QUOTED {
         let _ = writeln!(text, "({} more lines)", lines.len() - MOST_QUOTED);
     }
-}
-
-fn longest_run(line: &str) -> usize {
-    line.split(|character| character != '`')
-        .map(str::len)
-        .max()
-        .unwrap_or(0)
 }
 
 fn summary(action: &BlockAction) -> String {
