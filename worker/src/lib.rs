@@ -1,10 +1,11 @@
-//! Placeholder.
+//! The worker: one ticket to one pull request. In suggested reading order.
+
+mod marks;
+pub mod tree;
+pub mod workspace_dir;
 
 pub mod edit;
 pub mod git;
 pub mod model;
 pub mod prompt;
-pub mod search;
 pub mod syntax;
-pub mod tree;
-pub mod workspace_dir;
