@@ -4,8 +4,11 @@ pub mod domain;
 
 pub mod config;
 pub mod http;
+pub mod redact;
 pub mod retry;
 pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
 pub mod tls;
 
 pub mod queue;

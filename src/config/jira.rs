@@ -36,6 +36,9 @@ pub struct JiraConfig {
     /// Who gets the ticket once the pull request is open.
     #[serde(default)]
     pub reviewer_account_id: Option<AccountId>,
+    /// The reviewer by a name: `LEIGH` takes the account id from `JIRA_ASSIGNEE_LEIGH_ACCOUNT_ID`.
+    #[serde(default)]
+    pub reviewer: Option<String>,
     /// States to move a ticket to once the pull request is open: the first that the ticket can reach.
     pub review_states: Vec<String>,
     /// The label that triggers.

@@ -1,15 +1,27 @@
 //! The settings, one file per section. `config.default.toml` documents every key.
 
+mod alias;
+mod assemble;
 mod duration;
 mod git;
 mod github;
 mod http;
 mod jira;
+mod keys;
+mod load;
 mod log;
 mod model;
+mod problem;
 mod queue;
 mod route;
+mod secret_files;
+mod secrets;
+#[cfg(test)]
+mod tests;
+mod validate;
 mod worker;
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -17,10 +29,13 @@ pub use git::GitConfig;
 pub use github::GitHubConfig;
 pub use http::HttpConfig;
 pub use jira::{JiraConfig, JiraDeployment};
+pub use load::{ConfigSources, DEFAULTS};
 pub use log::{LogConfig, LogFormat};
 pub use model::{ModelConfig, ModelPrices, ModelProvider};
+pub use problem::{ConfigError, Problem};
 pub use queue::{QueueConfig, QueueKind};
 pub use route::RouteConfig;
+pub use validate::Needs;
 pub use worker::WorkerConfig;
 
 /// All settings.
@@ -46,4 +61,7 @@ pub struct Config {
     pub http: HttpConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Where each key that is set is from, in words.
+    #[serde(skip)]
+    origins: BTreeMap<String, String>,
 }

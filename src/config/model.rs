@@ -18,13 +18,39 @@ pub enum ModelProvider {
     Ollama,
 }
 
+impl ModelProvider {
+    /// The provider that is written so.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        let known = [Self::Anthropic, Self::Openai, Self::Ollama];
+        known.into_iter().find(|provider| provider.word() == word)
+    }
+
+    /// How it is written.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::Openai => "openai",
+            Self::Ollama => "ollama",
+        }
+    }
+
+    /// The model that is used when none is named.
+    pub(super) fn default_model(self) -> &'static str {
+        match self {
+            Self::Anthropic => "claude-sonnet-5-5",
+            Self::Openai => "gpt-5.5",
+            Self::Ollama => "qwen3-coder",
+        }
+    }
+}
+
 /// Section `[model]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// The API.
     pub provider: ModelProvider,
-    /// The model's name as the provider knows it.
+    /// The model's name as the provider knows it; unset: one that suits the provider.
     pub name: String,
     /// Where the API is; unset: the provider's public address (Ollama: `http://127.0.0.1:11434`).
     #[serde(default)]

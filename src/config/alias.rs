@@ -1,0 +1,211 @@
+//! The names of environment variables that people already use.
+
+use std::collections::BTreeMap;
+
+use super::model::ModelProvider;
+use super::problem::Problem;
+use super::secret_files;
+
+/// Variables that always mean the same key.
+const FIXED: &[(&str, &str)] = &[
+    ("AMQP_URL", "queue.url"),
+    ("RABBITMQ_URL", "queue.url"),
+    ("JIRA_URL", "jira.url"),
+    ("JIRA_BASE_URL", "jira.url"),
+    ("JIRA_EMAIL", "jira.email"),
+    ("JIRA_TOKEN", "jira.token"),
+    ("JIRA_API_TOKEN", "jira.token"),
+    ("JIRA_ASSIGNEE_AI_ACCOUNT_ID", "jira.agent_account_id"),
+    ("JIRA_REVIEWER_ACCOUNT_ID", "jira.reviewer_account_id"),
+    ("GIT_TOKEN", "github.token"),
+    ("GITHUB_TOKEN", "github.token"),
+    ("GITHUB_API_URL", "github.api_url"),
+];
+
+/// Variables that count only when the model's provider is theirs.
+const OF_PROVIDER: &[(ModelProvider, &str, &str)] = &[
+    (ModelProvider::Anthropic, "ANTHROPIC_API_KEY", "model.api_key"),
+    (ModelProvider::Anthropic, "ANTHROPIC_BASE_URL", "model.base_url"),
+    (ModelProvider::Openai, "OPENAI_API_KEY", "model.api_key"),
+    (ModelProvider::Openai, "OPENAI_BASE_URL", "model.base_url"),
+    (ModelProvider::Ollama, "OLLAMA_HOST", "model.base_url"),
+];
+
+/// The variable of each provider whose presence can choose it.
+const CHOOSING: &[(ModelProvider, &str)] = &[
+    (ModelProvider::Anthropic, "ANTHROPIC_API_KEY"),
+    (ModelProvider::Openai, "OPENAI_API_KEY"),
+    (ModelProvider::Ollama, "OLLAMA_HOST"),
+];
+
+/// All usual names.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FIXED
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(OF_PROVIDER.iter().map(|(_, name, _)| *name))
+}
+
+/// A setting that a variable makes.
+#[derive(Debug)]
+pub(super) struct Aliased {
+    pub(super) key: &'static str,
+    pub(super) text: String,
+    pub(super) variable: String,
+}
+
+/// The provider that the variables choose: the one vendor of whom there is one.
+pub(super) fn chosen_provider(env: &BTreeMap<String, String>) -> Option<(ModelProvider, &'static str)> {
+    let present = |name: &str| {
+        [name.to_owned(), format!("{name}_FILE")]
+            .iter()
+            .any(|name| value(env, name).is_some())
+    };
+    let mut there = CHOOSING.iter().filter(|(_, name)| present(name));
+    match (there.next(), there.next()) {
+        (Some(only), None) => Some(*only),
+        _ => None,
+    }
+}
+
+/// The settings that variables make for this provider; `reviewer` is the name in `jira.reviewer`.
+pub(super) fn settings(
+    env: &BTreeMap<String, String>,
+    provider: Option<ModelProvider>,
+    reviewer: Option<&str>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Aliased> {
+    let named = reviewer.map(|name| (reviewer_variable(name), "jira.reviewer_account_id"));
+    let of_provider = OF_PROVIDER.iter().filter(|(of, ..)| Some(*of) == provider);
+    let names = FIXED.iter().map(|(name, key)| ((*name).to_owned(), *key));
+    let names = names
+        .chain(of_provider.map(|(_, name, key)| ((*name).to_owned(), *key)))
+        .chain(named);
+    let mut found: Vec<Aliased> = Vec::new();
+    for (name, key) in names {
+        for aliased in with_file(env, &name, key, problems) {
+            match found.iter().find(|other| other.key == key) {
+                Some(other) if other.text != aliased.text => problems.push(conflict(other, &aliased)),
+                Some(_) => {}
+                None => found.push(aliased),
+            }
+        }
+    }
+    found
+}
+
+/// The variable that holds the account id of a reviewer called so.
+pub(super) fn reviewer_variable(name: &str) -> String {
+    let word: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("JIRA_ASSIGNEE_{word}_ACCOUNT_ID")
+}
+
+fn value<'a>(env: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    env.get(name).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+fn with_file(
+    env: &BTreeMap<String, String>,
+    name: &str,
+    key: &'static str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Aliased> {
+    let as_meant = |text: &str| {
+        if name == "OLLAMA_HOST" {
+            ollama_url(text)
+        } else {
+            text.to_owned()
+        }
+    };
+    let mut found = Vec::new();
+    if let Some(text) = value(env, name) {
+        found.push(Aliased {
+            key,
+            text: as_meant(text),
+            variable: name.to_owned(),
+        });
+    }
+    let file_name = format!("{name}_FILE");
+    if let Some(path) = value(env, &file_name) {
+        match secret_files::read(path) {
+            Ok(text) => found.push(Aliased {
+                key,
+                text: as_meant(&text),
+                variable: file_name,
+            }),
+            Err(why) => problems.push(Problem {
+                field: key.to_owned(),
+                source: format!("environment variable `{file_name}`"),
+                why,
+                fix: format!("name a readable file, or set {name}"),
+            }),
+        }
+    }
+    found
+}
+
+fn conflict(one: &Aliased, other: &Aliased) -> Problem {
+    Problem {
+        field: one.key.to_owned(),
+        source: "environment".to_owned(),
+        why: format!(
+            "`{}` and `{}` are both set and differ",
+            one.variable, other.variable
+        ),
+        fix: format!(
+            "unset one of them, or set {}, which wins",
+            super::keys::variable(one.key)
+        ),
+    }
+}
+
+/// `OLLAMA_HOST` as an address: it may lack the scheme or the port, and it may be what a server listens on.
+/// <https://docs.ollama.com/faq>
+fn ollama_url(text: &str) -> String {
+    let text = text.trim();
+    if text.contains("://") {
+        return text.replace("://0.0.0.0", "://127.0.0.1");
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => {
+            (host, port)
+        }
+        _ => (text, "11434"),
+    };
+    let host = if matches!(host, "" | "0.0.0.0") {
+        "127.0.0.1"
+    } else {
+        host
+    };
+    format!("http://{host}:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ollama_host_becomes_an_address() {
+        let cases = [
+            ("gpu-box", "http://gpu-box:11434"),
+            ("gpu-box:8000", "http://gpu-box:8000"),
+            ("0.0.0.0", "http://127.0.0.1:11434"),
+            (":11435", "http://127.0.0.1:11435"),
+            ("https://ollama.acme.example", "https://ollama.acme.example"),
+            ("http://0.0.0.0:11434", "http://127.0.0.1:11434"),
+        ];
+        for (host, address) in cases {
+            assert_eq!(ollama_url(host), address);
+        }
+    }
+}
