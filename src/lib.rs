@@ -9,3 +9,9 @@ pub mod secret;
 pub mod tls;
 
 pub mod queue;
+
+mod lenient;
+mod sticky;
+
+pub mod github;
+pub mod jira;

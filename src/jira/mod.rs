@@ -1,0 +1,2 @@
+//! Jira Cloud, REST v3.
+pub mod adf;
