@@ -15,3 +15,6 @@ mod sticky;
 
 pub mod github;
 pub mod jira;
+
+#[cfg(test)]
+mod testing;
