@@ -12,3 +12,12 @@ pub mod telemetry;
 pub mod tls;
 
 pub mod queue;
+
+mod lenient;
+mod sticky;
+
+pub mod github;
+pub mod jira;
+
+#[cfg(test)]
+mod testing;

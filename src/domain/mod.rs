@@ -1,12 +1,14 @@
 //! The words of the product as types: no IO, no clients.
 
 mod ids;
+mod marker;
 mod repository;
 mod run;
 mod task;
 mod ticket;
 
 pub use ids::{AccountId, BranchName, CommitId, InvalidId, IssueKey, TaskId, TicketKey};
+pub use marker::{CommentId, CommentMarker};
 pub use repository::{InvalidRepository, RepoSlug, RepoUrl};
 pub use run::{Event, EventKind, Outcome, Run, RunState, UnexpectedEvent};
 pub use task::{Approval, Mode, RejectedBody, TASK_VERSION, Task, TaskBody, Trigger, TriggerKind};
