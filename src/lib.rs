@@ -2,14 +2,19 @@
 
 pub mod domain;
 
+pub mod exit;
+pub mod output;
+pub mod secret;
+
 pub mod config;
-pub mod http;
 pub mod redact;
 pub mod retry;
-pub mod secret;
+pub mod routing;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+
+pub mod http;
 
 pub mod queue;
 

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let expected = || {
-        serde::de::Error::custom(format!(
-            "`{text}` is not a duration; write e.g. 30s, 25m or 1h 30m"
-        ))
-    };
-    let span: jiff::SignedDuration = text.parse().map_err(|_| expected())?;
+/// Reads a duration as people write it: `500ms`, `30s`, `25m`, `1h 30m`.
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let expected = || format!("`{text}` is not a duration; write e.g. 30s, 25m or 1h 30m");
+    let span: jiff::SignedDuration = text.trim().parse().map_err(|_| expected())?;
     Duration::try_from(span).map_err(|_| expected())
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use duration::parse as parse_duration;
 pub use git::GitConfig;
 pub use github::GitHubConfig;
 pub use http::HttpConfig;

@@ -279,7 +279,7 @@ fn next_state(state: RunState, event: EventKind) -> Result<RunState, UnexpectedE
         (RunState::Ended(E::Failed | E::Cancelled), E::Queued) => Ok(next),
         (RunState::Ended(_), _) => refused,
         (_, E::DeadLettered) => refused,
-        (RunState::Queued | RunState::Waiting, E::Queued | E::Claimed) => Ok(next),
+        (RunState::Queued | RunState::Waiting, E::Queued | E::Claimed | E::Retried) => Ok(next),
         (RunState::Running(_), E::Claimed | E::Retried) => Ok(next),
         // A task that is superseded, cancelled or unreadable ends before it is claimed.
         (_, end) if end.is_end() => Ok(next),

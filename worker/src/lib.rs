@@ -8,4 +8,24 @@ pub mod edit;
 pub mod git;
 pub mod model;
 pub mod prompt;
+pub mod search;
 pub mod syntax;
+pub mod text;
+
+pub mod crash;
+pub mod failure;
+pub mod products;
+pub mod run_log;
+pub mod services;
+pub mod snapshot_source;
+pub mod tickets;
+
+pub mod steps;
+
+pub mod pipeline;
+
+pub mod consumer;
+
+pub mod app;
+pub mod cli;
+pub mod offline;

@@ -1,13 +1,17 @@
-//! The worker's binary.
+//! `jira-agent-worker`.
 
 use std::process::ExitCode;
 
+use clap::Parser as _;
+use jira_agent_worker::app;
+use jira_agent_worker::cli::{Cli, Command};
+use jira_agent_worker::git::transfer_main;
+
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|argument| argument == jira_agent_worker::git::TRANSFER_COMMAND)
-    {
-        return jira_agent_worker::git::transfer_main();
+    let cli = Cli::parse();
+    match cli.command {
+        // A transfer blocks, so it has no runtime; it knows no settings but those in its request.
+        Command::Transfer => transfer_main(),
+        _ => app::main(cli).into(),
     }
-    ExitCode::SUCCESS
 }

@@ -1,0 +1,214 @@
+//! The composition root: from settings to clients, and from a command to an exit code.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jira_agent::config::{Config, ConfigError, ConfigSources, Needs};
+use jira_agent::domain::{Outcome, Task};
+use jira_agent::exit::ExitStatus;
+use jira_agent::github::GitHub;
+use jira_agent::http::Http;
+use jira_agent::jira::Jira;
+use jira_agent::output;
+use jira_agent::queue::{self, QueueError, TaskQueue};
+use jira_agent::redact::Redactor;
+use jira_agent::shutdown::Shutdown;
+use jira_agent::telemetry;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cli, Command, RunArgs, TicketArgs};
+use crate::consumer::{self, Until, Worker};
+use crate::failure::{self, Disposition};
+use crate::git::Transfers;
+use crate::model::Model;
+use crate::pipeline::{self, Attempt};
+use crate::run_log::{Observer, RunLog};
+use crate::services::Services;
+use crate::steps::claim::LeaseSource;
+use crate::tickets::Tickets;
+use crate::workspace_dir;
+use crate::offline;
+
+/// Runs the program.
+#[must_use]
+pub fn main(cli: Cli) -> ExitStatus {
+    match start(cli) {
+        Ok(status) => status,
+        Err(error) => {
+            output::note(&format!("jira-agent-worker: {error:#}"));
+            status_of(&error)
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitStatus> {
+    let config = Config::load(ConfigSources::from_process(cli.config.clone()))?;
+    if let Some(needs) = needs(&cli.command) {
+        config.check(needs)?;
+    }
+    let redactor = Redactor::new(config.secrets());
+    let _telemetry = telemetry::init(&config.log, redactor.clone())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(run(cli, config, redactor))
+}
+
+fn needs(command: &Command) -> Option<Needs> {
+    match command {
+        Command::Run(_) => Some(Needs::Worker),
+        Command::Ticket(_) => Some(Needs::Ticket),
+        // `doctor` reports what is missing itself.
+        Command::Context(_) | Command::Apply(_) | Command::Transfer | Command::Doctor(_) => None,
+    }
+}
+
+async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+    match cli.command {
+        Command::Run(args) => consume(args, config, redactor).await,
+        Command::Ticket(args) => ticket(args, config, redactor).await,
+        Command::Context(args) => offline::context(&args, &config),
+        Command::Apply(args) => offline::apply(&args, &config),
+        Command::Doctor(args) => jira_agent::doctor::run(&config, args.json).await,
+        Command::Transfer => Ok(ExitStatus::Usage),
+    }
+}
+
+/// Makes every client; opens no connection.
+///
+/// # Errors
+/// When a setting cannot be used: a certificate file, a proxy, an address.
+pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> anyhow::Result<Arc<Services>> {
+    let http = Http::new(&config.http, cancel)?;
+    let jira = match &config.jira.url {
+        Some(_) => Some(Jira::new(&config.jira, http.clone()).context("section [jira]")?),
+        None => None,
+    };
+    let github = GitHub::new(&config.github, http.clone()).context("section [github]")?;
+    let model = Model::new(&config.model, http).context("section [model]")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
+    let transfers = Transfers::new(program, &config.http);
+    Ok(Arc::new(Services { tickets: Tickets::new(jira, github), model, transfers, redactor, config }))
+}
+
+async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+    let shutdown = Shutdown::install()?;
+    // A request that is retried goes on while a run finishes after SIGTERM.
+    let services = build(config, redactor, CancellationToken::new())?;
+    sweep(&services).await;
+    let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
+    let until = Until { once: args.once, idle: args.idle_exit };
+    let stopped = Worker::new(services, queue.clone(), shutdown.token()).run(until).await;
+    queue.close().await;
+    tracing::info!(stopped = ?stopped, "the worker stops");
+    stopped?;
+    Ok(ExitStatus::Done)
+}
+
+/// Removes the workspaces of workers that died.
+async fn sweep(services: &Services) {
+    let root = crate::steps::workspace::root(services);
+    match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(removed)) => tracing::info!(removed, "workspaces of dead workers were removed"),
+        Ok(Err(error)) => tracing::warn!(%error, "the workspaces of dead workers could not be removed"),
+    }
+}
+
+async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+    let shutdown = Shutdown::install()?;
+    let services = build(config, redactor, shutdown.token())?;
+    sweep(&services).await;
+    let mut task = Task::new(args.key);
+    task.id = args.task_id.unwrap_or(task.id);
+    task.repository = args.repo;
+    task.mode = args.mode;
+    task.base_branch = args.base;
+    task.requested_at = Some(Timestamp::now());
+    let queue = if args.no_lease {
+        output::note("without a queue there is no lease: another worker may take the same ticket, and only the \
+                      compare-and-swap push and the find-or-create effects keep the two apart");
+        None
+    } else {
+        Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
+    };
+    let end = one_run(&services, task, queue.clone(), None, &shutdown.token()).await;
+    if let Some(queue) = queue {
+        queue.close().await;
+    }
+    report(end, args.json)
+}
+
+/// Runs one task without a delivery: no retry, no dead letter, the answer goes to the caller.
+///
+/// # Errors
+/// As [`pipeline::run`], and when the run takes too long or is stopped.
+pub async fn one_run(
+    services: &Services,
+    task: Task,
+    queue: Option<Arc<dyn TaskQueue>>,
+    observer: Option<Observer>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Attempt> {
+    let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
+    let mut log = RunLog::new(&task, 1, queue.clone(), observer);
+    let deadline = services.config.worker.run_deadline;
+    // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
+    tokio::select! {
+        result = pipeline::run(services, task, leases, &mut log, stop) => result,
+        () = tokio::time::sleep(deadline) => Err(failure::Transient(format!(
+            "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
+        )).into()),
+        () = stop.cancelled() => Err(failure::Transient("the run was stopped; start it again with the same --task-id".to_owned()).into()),
+    }
+}
+
+fn report(end: anyhow::Result<Attempt>, json: bool) -> anyhow::Result<ExitStatus> {
+    match end {
+        Ok(Attempt::Ended(outcome)) => {
+            output::line(&if json { serde_json::to_string(&outcome)? } else { sentence(&outcome) })?;
+            Ok(if consumer::is_success(&outcome) { ExitStatus::Done } else { ExitStatus::Failed })
+        }
+        Ok(Attempt::AlreadyEnded) => {
+            output::note("this run has ended before; nothing was done");
+            Ok(ExitStatus::Done)
+        }
+        Ok(Attempt::Busy) => {
+            output::note("another worker works on this ticket");
+            Ok(ExitStatus::TryLater)
+        }
+        Err(error) => {
+            output::note(&format!("the run failed: {error:#}"));
+            Ok(match failure::classify(&error) {
+                Disposition::Retry { .. } => ExitStatus::TryLater,
+                Disposition::DeadLetter => ExitStatus::Failed,
+            })
+        }
+    }
+}
+
+fn sentence(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::PullRequestOpened { url, .. }
+        | Outcome::PullRequestUpdated { url, .. }
+        | Outcome::PlanProposed { url, .. } => format!("{} {url}", outcome.word()),
+        Outcome::NothingToChange { reason }
+        | Outcome::NeedsHuman { reason }
+        | Outcome::Superseded { reason } => format!("{}: {reason}", outcome.word()),
+        Outcome::Cancelled { by } => format!("cancelled by {by}"),
+    }
+}
+
+fn status_of(error: &anyhow::Error) -> ExitStatus {
+    for cause in error.chain() {
+        if cause.is::<ConfigError>() {
+            return ExitStatus::Config;
+        }
+        if cause.is::<offline::BadInput>() {
+            return ExitStatus::BadInput;
+        }
+        if let Some(error) = cause.downcast_ref::<QueueError>() {
+            return error.into();
+        }
+    }
+    ExitStatus::Failed
+}

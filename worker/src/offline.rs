@@ -1,0 +1,88 @@
+//! `context` and `apply`: two steps of a run on a directory, without any service.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use jira_agent::config::Config;
+use jira_agent::exit::ExitStatus;
+use jira_agent::output;
+use serde_json::json;
+
+use crate::cli::{ApplyArgs, ContextArgs};
+use crate::edit::{self, Change, PathRules};
+use crate::search;
+use crate::steps::context;
+use crate::tree::{DirTree, FileSource as _};
+
+/// Input that cannot be used: a directory that is none, a reply that does not apply.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadInput(pub String);
+
+/// Prints what the model would be shown.
+///
+/// # Errors
+/// When the directory or the text cannot be read.
+pub fn context(args: &ContextArgs, config: &Config) -> anyhow::Result<ExitStatus> {
+    let tree = open(&args.tree)?;
+    let text = read(&args.text)?;
+    let chosen = search::choose(&tree, &text, &context::limits(config));
+    if args.json {
+        let files: Vec<_> = chosen.files.iter().map(|file| json!({"path": file.path, "why": file.why})).collect();
+        output::line(&json!({"files": files, "estimated_tokens": chosen.estimated_tokens}).to_string())?;
+    } else {
+        output::line(&chosen.render())?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Applies a reply to the directory. Every file counts as shown.
+///
+/// # Errors
+/// When the reply does not apply; nothing is written then.
+pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
+    let tree = open(&args.tree)?;
+    let reply = read(&args.reply)?;
+    let blocks = edit::parse(&reply).map_err(|problem| BadInput(problem.to_string()))?;
+    let shown: BTreeSet<String> = tree.entries().iter().map(|entry| entry.path.clone()).collect();
+    let rules = PathRules::new(&config.worker.protected_paths, BTreeSet::new())?;
+    let patch = edit::apply(&tree, &shown, &rules, blocks).map_err(|rejection| BadInput(rejection.to_string()))?;
+    if !args.dry_run {
+        for (path, change) in &patch.changes {
+            match change {
+                Change::Write { bytes, executable } => tree.write(path, bytes, *executable),
+                Change::Delete => tree.remove(path),
+            }
+            .with_context(|| format!("cannot change {path}"))?;
+        }
+    }
+    for warning in &patch.warnings {
+        output::note(&format!("note: {warning}"));
+    }
+    if args.json {
+        let changed: Vec<_> = patch.changes.keys().collect();
+        output::line(&json!({"changed": changed, "added": patch.added, "removed": patch.removed}).to_string())?;
+    } else {
+        for path in patch.changes.keys() {
+            output::line(path)?;
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn open(path: &Path) -> anyhow::Result<DirTree> {
+    DirTree::open(path).map_err(|error| BadInput(format!("cannot open the directory {}: {error}", path.display())).into())
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let result = if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map(|_| ())
+    } else {
+        std::fs::read_to_string(path).map(|read| text = read)
+    };
+    result.map_err(|error| BadInput(format!("cannot read {}: {error}", path.display())))?;
+    Ok(text)
+}

@@ -1,0 +1,59 @@
+//! All that the steps work with. Only `app` makes one.
+
+use jira_agent::config::Config;
+use jira_agent::domain::Ticket;
+use jira_agent::redact::Redactor;
+use jira_agent::secret::Secret;
+
+use crate::git::Transfers;
+use crate::model::Model;
+use crate::prompt::PromptInput;
+use crate::tickets::Tickets;
+
+/// Clients and settings, shared by all runs of a process.
+#[derive(Debug)]
+pub struct Services {
+    /// The settings.
+    pub config: Config,
+    /// Jira and GitHub.
+    pub tickets: Tickets,
+    /// The model.
+    pub model: Model,
+    /// Fetch and push, in a child process.
+    pub transfers: Transfers,
+    /// What must not be seen.
+    pub redactor: Redactor,
+}
+
+impl Services {
+    /// The ticket without anything that must stay secret, for the model.
+    #[must_use]
+    pub fn redact_ticket(&self, ticket: &Ticket) -> Ticket {
+        let redact = |text: &str| self.redactor.redact(text).into_owned();
+        let mut ticket = ticket.clone();
+        ticket.summary = redact(&ticket.summary);
+        ticket.description = redact(&ticket.description);
+        for comment in &mut ticket.comments {
+            comment.body = redact(&comment.body);
+        }
+        ticket
+    }
+
+    /// What every prompt is made of.
+    #[must_use]
+    pub fn prompt_input<'run>(&'run self, ticket: &'run Ticket, context: &'run str) -> PromptInput<'run> {
+        PromptInput {
+            ticket,
+            context,
+            protected_paths: &self.config.worker.protected_paths,
+            max_output_tokens: self.config.model.max_output_tokens,
+        }
+    }
+
+    /// The token git is given.
+    #[must_use]
+    pub fn git_token(&self) -> Option<Secret> {
+        let token = &self.config.github.token;
+        (!token.is_empty()).then(|| token.clone())
+    }
+}

@@ -1,0 +1,243 @@
+//! Claim: read the ticket, find its repository, take the lease, and see whether there is anything to do.
+
+use jira_agent::domain::{Mode, Outcome, RepoUrl, Task, Ticket, TicketMemory, TriggerKind};
+use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
+use jira_agent::routing::{self, Route, RouteOutcome};
+use jiff::Timestamp;
+
+use crate::crash;
+use crate::failure::Permanent;
+use crate::products::Claimed;
+use crate::services::Services;
+
+/// Where the lease comes from.
+#[derive(Clone, Copy)]
+pub enum LeaseSource<'run> {
+    /// The connection of the delivery that will be acked.
+    Delivery(&'run Delivery),
+    /// The queue, for a run without a delivery.
+    Queue(&'run dyn TaskQueue),
+    /// Nobody: only the fences at the effects hold.
+    Nobody,
+}
+
+/// The step's answer.
+#[derive(Debug)]
+pub enum Claim {
+    /// The ticket is ours.
+    Ours(Box<Claimed>),
+    /// This very run has ended before: its marker is on the ticket.
+    AlreadyEnded,
+    /// Another worker holds the lease.
+    Busy,
+    /// There is nothing to do.
+    End(Outcome, Ticket),
+}
+
+/// Runs the step.
+///
+/// # Errors
+/// When the ticket cannot be read, the task asks for what is not allowed, or the queue is gone.
+pub async fn claim(
+    services: &Services,
+    task: Task,
+    attempt: u32,
+    leases: LeaseSource<'_>,
+) -> anyhow::Result<Claim> {
+    let seen = Timestamp::now();
+    let mut ticket = services.tickets.read(&task.ticket).await?;
+    if ticket.memory.end_of(task.id).is_some() {
+        return Ok(Claim::AlreadyEnded);
+    }
+    let config = &services.config;
+    let route = match routing::route(&config.routes, &config.worker, &task, &ticket) {
+        RouteOutcome::Found(route) => route,
+        RouteOutcome::NoneFits(choices) => return Ok(Claim::End(no_route(&choices), ticket)),
+        RouteOutcome::NotAllowed(repository) => return Err(not_allowed(&repository).into()),
+    };
+    known_mode(route.mode)?;
+    let branch = routing::agent_branch(&config.git, &task.ticket)
+        .map_err(|error| Permanent(format!("the branch template in section [git] is wrong: {error}")))?;
+    let key = LeaseKey { repository: route.repository.slug().clone(), branch: branch.clone() };
+    let lease = match take(leases, &key).await? {
+        Take::Granted(lease) => lease,
+        Take::Held => return Ok(Claim::Busy),
+    };
+    crash::point("claim:leased");
+    // Another worker may have finished between our reading and our lease.
+    ticket.memory = services.tickets.memory(&task.ticket).await?;
+    if ticket.memory.end_of(task.id).is_some() {
+        return Ok(Claim::AlreadyEnded);
+    }
+    let agent = match task.trigger.as_ref().map(|trigger| trigger.kind) {
+        Some(TriggerKind::Assignment) => {
+            services.tickets.agent(&task.ticket, config.jira.agent_account_id.as_ref()).await?
+        }
+        _ => None,
+    };
+    let label = trigger_label(services, &task);
+    if let Some(outcome) = obsolete(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str())) {
+        return Ok(Claim::End(outcome, ticket));
+    }
+    crash::point("claim:done");
+    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen })))
+}
+
+enum Take {
+    Granted(Option<Lease>),
+    Held,
+}
+
+async fn take(leases: LeaseSource<'_>, key: &LeaseKey) -> anyhow::Result<Take> {
+    let outcome = match leases {
+        LeaseSource::Delivery(delivery) => delivery.lease(key).await?,
+        LeaseSource::Queue(queue) => queue.lease(key).await?,
+        LeaseSource::Nobody => return Ok(Take::Granted(None)),
+    };
+    Ok(match outcome {
+        LeaseOutcome::Granted(lease) => Take::Granted(Some(lease)),
+        LeaseOutcome::Held => Take::Held,
+    })
+}
+
+fn known_mode(mode: Mode) -> Result<(), Permanent> {
+    match mode {
+        Mode::Quickfix | Mode::Plan => Ok(()),
+        other => Err(Permanent(format!("mode `{other}` is not carried out by this version; use quickfix or plan"))),
+    }
+}
+
+fn trigger_label(services: &Services, task: &Task) -> String {
+    let named = task.trigger.as_ref().map(|trigger| trigger.id.clone()).filter(|label| !label.is_empty());
+    named.unwrap_or_else(|| match task.ticket {
+        jira_agent::domain::TicketKey::Jira(_) => services.config.jira.trigger_label.clone(),
+        jira_agent::domain::TicketKey::GitHub { .. } => services.config.github.trigger_label.clone(),
+    })
+}
+
+/// Why there is nothing left to do for this task, judged by the ticket alone.
+fn obsolete(task: &Task, ticket: &Ticket, label: &str, agent: Option<&str>) -> Option<Outcome> {
+    if let Some(cancel) = &ticket.memory.cancel
+        && task.requested_at.is_none_or(|at| at <= cancel.at)
+    {
+        return Some(Outcome::Cancelled { by: cancel.by.to_string() });
+    }
+    let superseded = |reason: String| Some(Outcome::Superseded { reason });
+    match task.trigger.as_ref().map(|trigger| trigger.kind) {
+        Some(TriggerKind::Label) if !ticket.labels.iter().any(|is| is.eq_ignore_ascii_case(label)) => {
+            return superseded(format!("the label `{label}` was taken off before the run began"));
+        }
+        Some(TriggerKind::Assignment)
+            if agent.is_some_and(|agent| !ticket.assignees.iter().any(|is| is.as_str() == agent)) =>
+        {
+            return superseded("the ticket was assigned to somebody else before the run began".to_owned());
+        }
+        _ => {}
+    }
+    if !task.forced && seen_already(task, &ticket.memory) {
+        return superseded("a run that began after this was asked for has done it".to_owned());
+    }
+    None
+}
+
+/// Whether a finished run read the ticket after this task was asked for, and so has seen all that it is about.
+fn seen_already(task: &Task, memory: &TicketMemory) -> bool {
+    matches!((task.requested_at, memory.watermark), (Some(asked), Some(seen)) if asked <= seen)
+}
+
+fn no_route(choices: &[RepoUrl]) -> Outcome {
+    let list = choices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let reason = if list.is_empty() {
+        "no repository is configured (`[[routes]]`).".to_owned()
+    } else {
+        format!("no configured route fits this ticket. Repositories that could be chosen: {list}.")
+    };
+    Outcome::NeedsHuman { reason }
+}
+
+fn not_allowed(repository: &RepoUrl) -> Permanent {
+    Permanent(format!("{repository} is not among the configured routes; add a `[[routes]]` entry for it"))
+}
+
+/// The route of a claim, for its event.
+#[must_use]
+pub fn describe(route: &Route) -> serde_json::Value {
+    serde_json::json!({"repo": route.repository, "mode": route.mode, "base_branch": route.base_branch})
+}
+
+#[cfg(test)]
+mod tests {
+    use jira_agent::domain::{CancelRequest, Trigger};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn task(asked: i64) -> Task {
+        Task { requested_at: Some(at(asked)), ..Task::new("PROJ-1".parse().unwrap()) }
+    }
+
+    fn ticket() -> Ticket {
+        Ticket {
+            key: "PROJ-1".parse().unwrap(),
+            url: String::new(),
+            summary: String::new(),
+            description: String::new(),
+            status: String::new(),
+            labels: vec!["ai-help".to_owned()],
+            components: vec![],
+            assignees: vec!["bot".parse().unwrap()],
+            reporter: None,
+            kind: String::new(),
+            comments: vec![],
+            updated_at: at(0),
+            memory: TicketMemory::default(),
+        }
+    }
+
+    fn word(task: &Task, ticket: &Ticket) -> Option<&'static str> {
+        obsolete(task, ticket, "ai-help", Some("bot")).map(|outcome| outcome.word())
+    }
+
+    #[test]
+    fn a_task_older_than_what_a_finished_run_saw_is_superseded_unless_forced() {
+        let mut ticket = ticket();
+        ticket.memory.watermark = Some(at(100));
+        assert_eq!(word(&task(99), &ticket), Some("superseded"));
+        assert_eq!(word(&task(100), &ticket), Some("superseded"));
+        assert_eq!(word(&task(101), &ticket), None);
+        assert_eq!(word(&Task { forced: true, ..task(99) }, &ticket), None);
+    }
+
+    #[test]
+    fn only_what_a_label_or_an_assignment_started_ends_with_it() {
+        let kind = |kind| Task { trigger: Some(Trigger { kind, id: String::new() }), ..task(1) };
+        let mut bare = ticket();
+        bare.labels.clear();
+        bare.assignees.clear();
+        assert_eq!(word(&kind(TriggerKind::Label), &ticket()), None);
+        assert_eq!(word(&kind(TriggerKind::Label), &bare), Some("superseded"));
+        assert_eq!(word(&kind(TriggerKind::Assignment), &ticket()), None);
+        assert_eq!(word(&kind(TriggerKind::Assignment), &bare), Some("superseded"));
+        for other in [TriggerKind::Cli, TriggerKind::Webhook, TriggerKind::Poll, TriggerKind::Comment] {
+            assert_eq!(word(&kind(other), &bare), None);
+        }
+        assert_eq!(word(&task(1), &bare), None);
+    }
+
+    #[test]
+    fn a_cancel_request_meets_tasks_that_were_asked_for_before_it() {
+        let mut ticket = ticket();
+        ticket.memory.cancel = Some(CancelRequest { by: "ann".parse().unwrap(), at: at(50) });
+        assert_eq!(word(&task(50), &ticket), Some("cancelled"));
+        assert_eq!(word(&task(51), &ticket), None);
+    }
+
+    #[test]
+    fn a_ticket_without_a_route_gets_the_choices() {
+        let repo: RepoUrl = "https://github.com/acme/shop".parse().unwrap();
+        assert!(matches!(no_route(&[repo]), Outcome::NeedsHuman { reason } if reason.contains("acme/shop")));
+    }
+}

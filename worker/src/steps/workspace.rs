@@ -1,0 +1,174 @@
+//! Workspace: a directory for this attempt, the repository in it, and where to start from.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use jira_agent::domain::{CommitId, Outcome};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Permanent, Transient};
+use crate::git::{self, FetchOutcome, FetchRequest, GitError};
+use crate::products::{Claimed, Next, Resumed, Workspace};
+use crate::services::Services;
+use crate::workspace_dir::{WorkspaceDir, free_bytes};
+
+/// How many commits of the agent's branch are looked through for one of this run.
+const AGENT_DEPTH: u32 = 50;
+
+/// Runs the step.
+///
+/// # Errors
+/// When there is no room, the repository cannot be fetched, or GitHub does not say what is open.
+pub async fn prepare(
+    services: &Services,
+    claimed: &Claimed,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Next<Workspace>> {
+    let dir = directory(services, claimed).await?;
+    let fetched = match fetch(services, claimed, &dir, cancel).await {
+        Ok(fetched) => fetched,
+        Err(GitError::Empty { url }) => {
+            return Ok(Next::End(Outcome::NeedsHuman {
+                reason: format!("{url} is empty; it needs a first commit before I can work on it"),
+            }));
+        }
+        Err(GitError::BranchMissing { url, branch }) => {
+            return Ok(Next::End(Outcome::NeedsHuman {
+                reason: format!("{url} has no branch `{branch}`; correct the route's base branch"),
+            }));
+        }
+        Err(error) => return Err(error).context("fetching the repository"),
+    };
+    begin(services, claimed, dir, fetched).await.map(Next::Go)
+}
+
+/// What the step found, for its event.
+#[must_use]
+pub fn describe(workspace: &Workspace) -> serde_json::Value {
+    serde_json::json!({
+        "base": workspace.base,
+        "base_branch": workspace.base_branch,
+        "continued": workspace.agent_head.is_some(),
+        "resumed": workspace.resumed.is_some(),
+    })
+}
+
+/// Where workspaces are made.
+#[must_use]
+pub fn root(services: &Services) -> PathBuf {
+    let configured = services.config.worker.workspace_root.clone();
+    configured.unwrap_or_else(|| std::env::temp_dir().join("jira-agent"))
+}
+
+async fn directory(services: &Services, claimed: &Claimed) -> anyhow::Result<WorkspaceDir> {
+    let (root, run, attempt) = (root(services), claimed.task.id, claimed.attempt);
+    let needed = services.config.worker.min_free_bytes;
+    tokio::task::spawn_blocking(move || {
+        let dir = WorkspaceDir::create(&root, &run, attempt).with_context(|| format!("making a workspace in {}", root.display()))?;
+        let free = free_bytes(&root).with_context(|| format!("asking for the free space of {}", root.display()))?;
+        if free < needed {
+            let root = root.display();
+            anyhow::bail!(Transient(format!(
+                "{root} has {free} bytes free, and worker.min_free_bytes asks for {needed}"
+            )));
+        }
+        Ok(dir)
+    })
+    .await?
+}
+
+async fn fetch(
+    services: &Services,
+    claimed: &Claimed,
+    dir: &WorkspaceDir,
+    cancel: &CancellationToken,
+) -> Result<FetchOutcome, GitError> {
+    let request = FetchRequest {
+        url: claimed.route.repository.clone(),
+        git_dir: dir.git_dir(),
+        token: services.git_token(),
+        base: claimed.route.base_branch.clone(),
+        agent_branch: Some(claimed.branch.clone()),
+        base_depth: 1,
+        agent_depth: AGENT_DEPTH,
+    };
+    let mut shown = 0;
+    let progress = |progress: git::Progress| {
+        // One line for every 10 000 objects shows that a large clone is alive.
+        if progress.objects / 10_000 > shown {
+            shown = progress.objects / 10_000;
+            tracing::info!(objects = progress.objects, size_bytes = progress.bytes, "fetching");
+        }
+    };
+    services.transfers.fetch(request, cancel, services.config.worker.clone_timeout, progress).await
+}
+
+/// Decides which commit is edited, and what the new commit's parents are.
+async fn begin(
+    services: &Services,
+    claimed: &Claimed,
+    dir: WorkspaceDir,
+    fetched: FetchOutcome,
+) -> anyhow::Result<Workspace> {
+    let slug = claimed.route.repository.slug();
+    if claimed.branch == fetched.base_branch {
+        anyhow::bail!(Permanent(format!(
+            "the agent's branch and the base branch are both `{}`; change the template in section [git]",
+            claimed.branch
+        )));
+    }
+    let github = services.tickets.github();
+    let (mut pull, mut resumed, mut past) = (None, None, false);
+    if let Some(head) = &fetched.agent_head {
+        pull = github.find_pull(slug, &claimed.branch, None).await.context("looking for the pull request")?;
+        resumed = own_commit(&dir, head, claimed).await?;
+        // A branch whose pull request was merged or closed is history: the work begins at the base again.
+        past = resumed.is_none()
+            && pull.is_none()
+            && github.latest_pull(slug, &claimed.branch).await.context("looking for earlier pull requests")?.is_some();
+    }
+    let (start, parents) = match &fetched.agent_head {
+        None => (fetched.base.clone(), vec![fetched.base.clone()]),
+        // With the old head as a second parent the branch moves forward and nobody's commit is overwritten.
+        Some(head) if past => (fetched.base.clone(), vec![fetched.base.clone(), head.clone()]),
+        Some(head) => (head.clone(), vec![head.clone()]),
+    };
+    let lfs = lfs_paths(&dir, &start).await?;
+    Ok(Workspace {
+        dir,
+        base_branch: fetched.base_branch,
+        base: fetched.base,
+        agent_head: fetched.agent_head,
+        start,
+        parents,
+        pull,
+        resumed,
+        lfs,
+    })
+}
+
+async fn own_commit(dir: &WorkspaceDir, head: &CommitId, claimed: &Claimed) -> anyhow::Result<Option<Resumed>> {
+    let (git_dir, head, run) = (dir.git_dir(), head.clone(), claimed.task.id);
+    let search = tokio::task::spawn_blocking(move || -> Result<_, git::ObjectError> {
+        let Some(commit) = git::find_run_commit(&git_dir, &head, &run, AGENT_DEPTH as usize)? else {
+            return Ok(None);
+        };
+        let parent = git::first_parent(&git_dir, &commit)?;
+        let ours = parent.map(|parent| git::message(&git_dir, &parent)).transpose()?;
+        let continued = ours.is_some_and(|message| {
+            git::trailers(&message).iter().any(|(name, _)| name == git::RUN_TRAILER)
+        });
+        Ok(Some(Resumed { commit, began_branch: !continued }))
+    });
+    search.await?.context("looking for a commit of this run")
+}
+
+async fn lfs_paths(dir: &WorkspaceDir, start: &CommitId) -> anyhow::Result<BTreeSet<String>> {
+    let (git_dir, start) = (dir.git_dir(), start.clone());
+    let paths = tokio::task::spawn_blocking(move || {
+        let snapshot = git::Snapshot::open(&git_dir, &start)?;
+        git::filtered_paths(&snapshot)
+    });
+    Ok(paths.await?.context("reading the attributes")?.into_keys().collect())
+}

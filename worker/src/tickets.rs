@@ -1,0 +1,129 @@
+//! The two ticket systems behind one door: a ticket's key says which one is asked.
+
+use anyhow::Context as _;
+use jira_agent::domain::{AccountId, CommentMarker, IssueKey, RepoSlug, Ticket, TicketKey, TicketMemory};
+use jira_agent::github::{GitHub, IssueOutcome};
+use jira_agent::jira::Jira;
+
+use crate::failure::Permanent;
+
+/// Jira, when it is configured, and GitHub.
+#[derive(Debug, Clone)]
+pub struct Tickets {
+    jira: Option<Jira>,
+    github: GitHub,
+}
+
+/// Where a ticket is.
+enum Place<'tickets> {
+    Jira(&'tickets Jira, &'tickets IssueKey),
+    GitHub(&'tickets GitHub, &'tickets RepoSlug, u64),
+}
+
+impl Tickets {
+    /// Over these clients.
+    #[must_use]
+    pub fn new(jira: Option<Jira>, github: GitHub) -> Self {
+        Self { jira, github }
+    }
+
+    fn place<'tickets>(&'tickets self, key: &'tickets TicketKey) -> anyhow::Result<Place<'tickets>> {
+        match (key, &self.jira) {
+            (TicketKey::Jira(key), Some(jira)) => Ok(Place::Jira(jira, key)),
+            (TicketKey::Jira(key), None) => Err(Permanent(format!(
+                "{key} is a Jira issue, but no Jira is configured; set jira.url, jira.email and jira.token"
+            ))
+            .into()),
+            (TicketKey::GitHub { repository, number }, _) => Ok(Place::GitHub(&self.github, repository, *number)),
+        }
+    }
+
+    /// Reads the ticket afresh.
+    ///
+    /// # Errors
+    /// When it does not exist, is a pull request, or the service does not answer.
+    pub async fn read(&self, key: &TicketKey) -> anyhow::Result<Ticket> {
+        let reading = || format!("reading ticket {key}");
+        match self.place(key)? {
+            Place::Jira(jira, key) => jira.issue(key).await.with_context(reading),
+            Place::GitHub(github, repository, number) => {
+                match github.issue(repository, number).await.with_context(reading)? {
+                    IssueOutcome::Ticket(ticket) => Ok(*ticket),
+                    IssueOutcome::IsPullRequest => Err(Permanent(format!(
+                        "{key} is a pull request; a task needs the number of an issue"
+                    ))
+                    .into()),
+                }
+            }
+        }
+    }
+
+    /// Reads what earlier runs left on the ticket.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub async fn memory(&self, key: &TicketKey) -> anyhow::Result<TicketMemory> {
+        let reading = || format!("reading the memory of {key}");
+        match self.place(key)? {
+            Place::Jira(jira, key) => jira.memory(key).await.with_context(reading),
+            Place::GitHub(github, repository, number) => github.memory(repository, number).await.with_context(reading),
+        }
+    }
+
+    /// Leaves something for later runs on the ticket.
+    ///
+    /// # Errors
+    /// When the service does not answer or refuses.
+    pub async fn write_memory(&self, key: &TicketKey, memory: &TicketMemory) -> anyhow::Result<()> {
+        let writing = || format!("writing the memory of {key}");
+        match self.place(key)? {
+            Place::Jira(jira, key) => jira.write_memory(key, memory).await.with_context(writing),
+            Place::GitHub(github, repository, number) => {
+                github.write_memory(repository, number, memory).await.with_context(writing)
+            }
+        }
+    }
+
+    /// Creates or updates our comment with this marker.
+    ///
+    /// # Errors
+    /// When the service does not answer or refuses.
+    pub async fn comment(&self, key: &TicketKey, marker: &CommentMarker, markdown: &str) -> anyhow::Result<()> {
+        let writing = || format!("commenting on {key}");
+        match self.place(key)? {
+            Place::Jira(jira, key) => {
+                jira.upsert_comment(key, marker, markdown).await.with_context(writing)?;
+            }
+            Place::GitHub(github, repository, number) => {
+                github.upsert_comment(repository, number, marker, markdown).await.with_context(writing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The account whose assignment is a trigger; `None` when none is configured.
+    ///
+    /// # Errors
+    /// When GitHub does not say who we are.
+    pub async fn agent(&self, key: &TicketKey, configured: Option<&AccountId>) -> anyhow::Result<Option<AccountId>> {
+        match self.place(key)? {
+            Place::Jira(..) => Ok(configured.cloned()),
+            Place::GitHub(github, ..) => {
+                let login = github.user().await.context("asking GitHub who we are")?;
+                Ok(login.parse().ok())
+            }
+        }
+    }
+
+    /// Jira, for what only Jira has.
+    #[must_use]
+    pub fn jira(&self) -> Option<&Jira> {
+        self.jira.as_ref()
+    }
+
+    /// GitHub, which also holds the pull requests.
+    #[must_use]
+    pub fn github(&self) -> &GitHub {
+        &self.github
+    }
+}
