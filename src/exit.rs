@@ -50,7 +50,10 @@ impl From<&QueueError> for ExitStatus {
         match error {
             QueueError::Unreachable(_) => Self::Unavailable,
             QueueError::Full(_) => Self::TryLater,
-            QueueError::Unroutable(_) | QueueError::Topology(_) | QueueError::Refused(_) => Self::Config,
+            QueueError::Unroutable(_)
+            | QueueError::Topology(_)
+            | QueueError::Refused(_)
+            | QueueError::Settings(_) => Self::Config,
         }
     }
 }

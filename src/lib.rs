@@ -24,5 +24,7 @@ mod sticky;
 pub mod github;
 pub mod jira;
 
+pub mod doctor;
+
 #[cfg(test)]
 mod testing;

@@ -8,8 +8,13 @@
 //! # }
 //! ```
 
+pub mod memory;
+pub mod rabbitmq;
+pub mod topology;
+
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,10 +23,22 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{QueueConfig, QueueKind};
 use crate::domain::{BranchName, Event, RepoSlug, Task, TaskId};
 
 /// A stream of a run's events.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
+
+/// The queue that the settings name. `connection_name` is what a broker's own pages show.
+///
+/// # Errors
+/// When the settings cannot be used; the broker itself is asked later.
+pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<dyn TaskQueue>, QueueError> {
+    Ok(match config.kind {
+        QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
+        QueueKind::Memory => Arc::new(memory::MemoryQueue::default()),
+    })
+}
 
 /// Where tasks wait. One implementation a transport.
 #[async_trait]
@@ -304,6 +321,9 @@ pub enum QueueError {
     /// What exists on the broker is not what this program needs.
     #[error("{0}")]
     Topology(String),
+    /// A setting cannot be used.
+    #[error("{0}")]
+    Settings(String),
     /// The broker refused the user, the virtual host or the operation.
     #[error("the broker refused: {0}")]
     Refused(String),

@@ -1,0 +1,172 @@
+//! Declares the topology, or looks whether it is there: <https://www.rabbitmq.com/docs/queues#properties>.
+
+use std::collections::BTreeMap;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+
+use super::connection::{Failure, Link};
+use crate::queue::QueueError;
+use crate::queue::topology::{
+    Argument, EXCHANGES, ExchangeSpec, QueueSpec, TopologyProblem, TopologyProblemKind, TopologyReport,
+    difference, queues,
+};
+
+/// Declares everything; what is there already stays as it is.
+pub(super) async fn apply(link: &Link) -> Result<TopologyReport, QueueError> {
+    let fail = |failure: Failure| failure.into_error(link.host());
+    let mut report = TopologyReport::default();
+    let channel = link.channel().await.map_err(fail)?;
+    for exchange in EXCHANGES {
+        let declared = declare_exchange(link, &channel, exchange, false).await;
+        declared.map_err(|failure| explain(link, exchange_name(exchange), failure))?;
+        report.exchanges.push(exchange.name);
+    }
+    for queue in queues() {
+        let declared = declare_queue(link, &channel, &queue, false).await;
+        declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
+        let (exchange, key) = queue.binding;
+        let options = QueueBindOptions::default();
+        let bind = channel.queue_bind(
+            queue.name.into(),
+            exchange.into(),
+            key.into(),
+            options,
+            FieldTable::default(),
+        );
+        link.call(bind).await.map_err(fail)?;
+        report.queues.push(queue.name);
+    }
+    Ok(report)
+}
+
+/// Looks at everything and creates nothing. The broker cannot be asked for bindings this way; `apply` renews them.
+pub(super) async fn check(link: &Link) -> Result<Vec<TopologyProblem>, QueueError> {
+    let mut problems = Vec::new();
+    for exchange in EXCHANGES {
+        let found = look(link, async |channel, passive| {
+            declare_exchange(link, channel, exchange, passive).await
+        });
+        note(link, &mut problems, exchange_name(exchange), found.await)?;
+    }
+    for queue in queues() {
+        let found = look(link, async |channel, passive| {
+            declare_queue(link, channel, &queue, passive).await.map(drop)
+        });
+        note(link, &mut problems, queue_name(&queue), found.await)?;
+    }
+    Ok(problems)
+}
+
+/// How many messages are ready in each queue. What a worker holds is not counted.
+pub(super) async fn depths(link: &Link) -> Result<BTreeMap<String, u32>, QueueError> {
+    let mut depths = BTreeMap::new();
+    let channel = link
+        .channel()
+        .await
+        .map_err(|failure| failure.into_error(link.host()))?;
+    for queue in queues() {
+        let declared = declare_queue(link, &channel, &queue, true).await;
+        let count = declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
+        depths.insert(queue.name.to_owned(), count);
+    }
+    Ok(depths)
+}
+
+/// First passively, which shows whether it exists; then as it should be, which shows whether it is so and, as it
+/// exists, creates nothing. A refusal closes the channel, so each object has its own.
+async fn look(
+    link: &Link,
+    declare: impl AsyncFn(&Channel, bool) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let channel = link.channel().await?;
+    declare(&channel, true).await?;
+    declare(&channel, false).await
+}
+
+fn note(
+    link: &Link,
+    problems: &mut Vec<TopologyProblem>,
+    object: String,
+    found: Result<(), Failure>,
+) -> Result<(), QueueError> {
+    if let Err(failure) = found {
+        let problem = problem(object, &failure).ok_or_else(|| failure.into_error(link.host()))?;
+        problems.push(problem);
+    }
+    Ok(())
+}
+
+fn explain(link: &Link, object: String, failure: Failure) -> QueueError {
+    match problem(object, &failure) {
+        Some(problem) if !failure.is(Failure::ACCESS_REFUSED) => QueueError::Topology(problem.to_string()),
+        _ => failure.into_error(link.host()),
+    }
+}
+
+fn problem(object: String, failure: &Failure) -> Option<TopologyProblem> {
+    let Failure::Reply { code, text } = failure else {
+        return None;
+    };
+    let kind = match *code {
+        Failure::NOT_FOUND => TopologyProblemKind::Missing,
+        Failure::PRECONDITION_FAILED | Failure::RESOURCE_LOCKED => {
+            TopologyProblemKind::Differs(difference(text))
+        }
+        Failure::ACCESS_REFUSED => TopologyProblemKind::Unknown(text.clone()),
+        _ => return None,
+    };
+    Some(TopologyProblem { object, kind })
+}
+
+fn exchange_name(exchange: ExchangeSpec) -> String {
+    format!("exchange `{}`", exchange.name)
+}
+
+fn queue_name(queue: &QueueSpec) -> String {
+    format!("queue `{}`", queue.name)
+}
+
+async fn declare_exchange(
+    link: &Link,
+    channel: &Channel,
+    exchange: ExchangeSpec,
+    passive: bool,
+) -> Result<(), Failure> {
+    let kind = match exchange.kind {
+        "topic" => ExchangeKind::Topic,
+        "fanout" => ExchangeKind::Fanout,
+        _ => ExchangeKind::Direct,
+    };
+    let options = ExchangeDeclareOptions {
+        passive,
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let declare = channel.exchange_declare(exchange.name.into(), kind, options, FieldTable::default());
+    link.call(declare).await
+}
+
+/// The number of messages that are ready in it.
+async fn declare_queue(
+    link: &Link,
+    channel: &Channel,
+    queue: &QueueSpec,
+    passive: bool,
+) -> Result<u32, Failure> {
+    let mut options = QueueDeclareOptions::durable();
+    options.passive = passive;
+    let mut arguments = FieldTable::default();
+    for (name, value) in &queue.arguments {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString((*text).into()),
+            Argument::Number(number) => AMQPValue::LongLongInt(*number),
+        };
+        arguments.insert((*name).into(), value);
+    }
+    let declared = link
+        .call(channel.queue_declare(queue.name.into(), options, arguments))
+        .await?;
+    Ok(declared.message_count())
+}

@@ -1,0 +1,172 @@
+//! The lease as an exclusive queue: the broker lets one connection have it and deletes it with the connection.
+//! <https://www.rabbitmq.com/docs/queues#exclusive-queues>. It has no fence: effects guard themselves.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+use super::connection::{Failure, Link};
+use crate::queue::{Hold, Lease, LeaseKey, LeaseOutcome, QueueError};
+
+/// The longest name that AMQP allows, in bytes.
+const NAME_LIMIT: usize = 255;
+
+/// A holder's queue outlives its connection by some milliseconds, so a first "held" is asked again.
+const ASKED: u32 = 3;
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// `agent-lock.<owner>.<repository>.<branch>`, each part escaped so that two keys never share a name. Owner and
+/// repository are lower-case: to GitHub they are the same in every spelling.
+fn name(key: &LeaseKey) -> String {
+    let escape = |part: &str| {
+        let escaped: String = form_urlencoded::byte_serialize(part.as_bytes()).collect();
+        escaped.replace('.', "%2E")
+    };
+    let owner = escape(&key.repository.owner().to_lowercase());
+    let repository = escape(&key.repository.name().to_lowercase());
+    let branch = escape(key.branch.as_str());
+    let name = format!("agent-lock.{owner}.{repository}.{branch}");
+    if name.len() <= NAME_LIMIT {
+        return name;
+    }
+    let digest = Sha256::digest(name.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    // A name that is not hashed has two dots at least behind the prefix, so the two kinds never meet.
+    format!("agent-lock.{digest}")
+}
+
+/// Tries to take the lease on this connection.
+pub(super) async fn take(link: &Arc<Link>, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
+    let name = name(key);
+    if !registered(&link.leases).insert(name.clone()) {
+        return Ok(LeaseOutcome::Held);
+    }
+    // From here on, dropping `hold` takes the name off the list again.
+    let mut hold = RabbitHold {
+        link: link.clone(),
+        name,
+        declared: false,
+    };
+    for ask in 1..=ASKED {
+        match declare(link, &hold.name).await {
+            Ok(()) => {
+                hold.declared = true;
+                let lost = link.lost().child_token();
+                return Ok(LeaseOutcome::Granted(Lease::new(
+                    key.clone(),
+                    lost,
+                    Box::new(hold),
+                )));
+            }
+            Err(failure) if !failure.is(Failure::RESOURCE_LOCKED) => {
+                return Err(failure.into_error(link.host()));
+            }
+            Err(_) if ask < ASKED => tokio::time::sleep(ASK_AGAIN).await,
+            Err(_) => {}
+        }
+    }
+    Ok(LeaseOutcome::Held)
+}
+
+/// On a throw-away channel: the broker closes the one on which it says no.
+async fn declare(link: &Link, name: &str) -> Result<(), Failure> {
+    let channel = link.channel().await?;
+    let options = QueueDeclareOptions::exclusive();
+    let declare = channel.queue_declare(name.into(), options, FieldTable::default());
+    link.call(declare).await.map(drop)
+}
+
+async fn delete(link: &Link, name: &str) {
+    let deleted = async {
+        let channel = link.channel().await?;
+        let delete = channel.queue_delete(name.into(), QueueDeleteOptions::default());
+        link.call(delete).await
+    };
+    // Without the connection there is no lease either.
+    if let Err(failure) = deleted.await
+        && link.is_up()
+    {
+        tracing::warn!(
+            lease = name,
+            error = failure.text(),
+            "the lease stays until this connection ends"
+        );
+    }
+    registered(&link.leases).remove(name);
+}
+
+fn registered(leases: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    leases.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct RabbitHold {
+    link: Arc<Link>,
+    name: String,
+    declared: bool,
+}
+
+#[async_trait]
+impl Hold for RabbitHold {
+    async fn release(mut self: Box<Self>) {
+        delete(&self.link, &self.name).await;
+        self.declared = false;
+    }
+}
+
+impl Drop for RabbitHold {
+    fn drop(&mut self) {
+        if !self.declared {
+            registered(&self.link.leases).remove(&self.name);
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (link, name) = (self.link.clone(), std::mem::take(&mut self.name));
+            runtime.spawn(async move { delete(&link, &name).await });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_of(repository: &str, branch: &str) -> String {
+        name(&LeaseKey {
+            repository: repository.parse().unwrap(),
+            branch: branch.parse().unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_lease_is_named_after_repository_and_branch() {
+        assert_eq!(
+            name_of("acme/shop", "ai/PROJ-1"),
+            "agent-lock.acme.shop.ai%2FPROJ-1"
+        );
+    }
+
+    #[test]
+    fn one_repository_has_one_name_in_every_spelling() {
+        assert_eq!(name_of("Acme/Shop", "ai/A-1"), name_of("acme/shop", "ai/A-1"));
+        assert_ne!(name_of("acme/shop", "ai/a-1"), name_of("acme/shop", "ai/A-1"));
+    }
+
+    #[test]
+    fn dots_do_not_make_two_keys_one() {
+        assert_ne!(name_of("a.b/c", "x"), name_of("a/b.c", "x"));
+        assert_ne!(name_of("a/b", "c.x"), name_of("a/b.c", "x"));
+    }
+
+    #[test]
+    fn every_name_fits_and_long_ones_stay_different() {
+        let (owner, branch) = ("o".repeat(100), "b".repeat(199));
+        let one = name_of(&format!("{owner}/{owner}"), &format!("{branch}1"));
+        let two = name_of(&format!("{owner}/{owner}"), &format!("{branch}2"));
+        assert!(one.len() <= NAME_LIMIT && two.len() <= NAME_LIMIT);
+        assert_ne!(one, two);
+    }
+}

@@ -1,0 +1,241 @@
+//! What a message carries besides its body.
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use crate::queue::DeliveryInfo;
+
+/// Which attempt the next delivery is, from 1.
+pub(super) const ATTEMPT: &str = "x-attempt";
+/// Why the task went back or is dead.
+pub(super) const REASON: &str = "x-reason";
+const CRASHES: &str = "x-crashes";
+const FIRST_PUBLISHED: &str = "x-first-published";
+const DELIVERY_COUNT: &str = "x-delivery-count";
+const TRACEPARENT: &str = "traceparent";
+
+/// A reason in a header is cut to this many bytes.
+const REASON_LIMIT: usize = 1024;
+
+/// The broker's own notes, which would be taken for ours when they are published again, and the headers that send
+/// copies elsewhere (<https://www.rabbitmq.com/docs/sender-selected>).
+fn stays_behind(header: &str) -> bool {
+    ["x-death", DELIVERY_COUNT, "x-acquired-count", "CC", "BCC"].contains(&header)
+        || header.starts_with("x-first-death-")
+        || header.starts_with("x-last-death-")
+}
+
+/// What the broker says about a delivery.
+pub(super) fn info(delivery: &Delivery) -> DeliveryInfo {
+    let empty = FieldTable::default();
+    let headers = delivery.properties.headers().as_ref().unwrap_or(&empty);
+    let count = |name: &str| {
+        let number = headers.inner().get(name).and_then(integer)?;
+        u32::try_from(number).ok()
+    };
+    DeliveryInfo {
+        message_id: delivery
+            .properties
+            .message_id()
+            .as_ref()
+            .map(ShortString::to_string),
+        attempt: count(ATTEMPT).unwrap_or(1).max(1),
+        crashes: count(CRASHES).unwrap_or(0),
+        delivery_count: count(DELIVERY_COUNT).unwrap_or(0),
+        first_published: headers
+            .inner()
+            .get(FIRST_PUBLISHED)
+            .and_then(time)
+            .or_else(|| seconds((*delivery.properties.timestamp())?)),
+        traceparent: headers.inner().get(TRACEPARENT).and_then(text),
+        redelivered: delivery.redelivered,
+    }
+}
+
+/// Properties of a message of ours: persistent JSON, made now.
+pub(super) fn properties(message_id: Option<&str>, headers: FieldTable) -> BasicProperties {
+    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+    let properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type("application/json".into())
+        .with_timestamp(now)
+        .with_headers(headers);
+    match message_id.map(ShortString::try_new) {
+        Some(Ok(id)) => properties.with_message_id(id),
+        _ => properties,
+    }
+}
+
+/// Headers of a task's first publish.
+pub(super) fn first_headers() -> FieldTable {
+    let mut headers = FieldTable::default();
+    put_attempt(&mut headers, 1);
+    put_text(&mut headers, FIRST_PUBLISHED, &Timestamp::now().to_string());
+    headers
+}
+
+/// Headers of a task that is published again: the same, without the broker's notes, with the attempt and the
+/// reason renewed.
+pub(super) fn onward_headers(
+    old: &FieldTable,
+    info: &DeliveryInfo,
+    attempt: u32,
+    reason: &str,
+) -> FieldTable {
+    let mut headers = FieldTable::default();
+    for (name, value) in old {
+        if !stays_behind(name.as_str()) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    put_attempt(&mut headers, attempt);
+    put_text(&mut headers, REASON, cut(reason));
+    let first_published = info.first_published.unwrap_or_else(Timestamp::now);
+    put_text(&mut headers, FIRST_PUBLISHED, &first_published.to_string());
+    headers
+}
+
+/// Headers of a task that got its id: as new, but in the trace of the message it came in.
+pub(super) fn normalised_headers(info: &DeliveryInfo) -> FieldTable {
+    let mut headers = first_headers();
+    if let Some(first_published) = info.first_published {
+        put_text(&mut headers, FIRST_PUBLISHED, &first_published.to_string());
+    }
+    if let Some(traceparent) = &info.traceparent {
+        put_text(&mut headers, TRACEPARENT, traceparent);
+    }
+    headers
+}
+
+fn put_attempt(headers: &mut FieldTable, attempt: u32) {
+    headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
+}
+
+fn put_text(headers: &mut FieldTable, name: &'static str, value: &str) {
+    headers.insert(name.into(), AMQPValue::LongString(value.into()));
+}
+
+fn cut(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(REASON_LIMIT)]
+}
+
+/// Clients and brokers write the same number in different types, some as text.
+fn integer(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::ShortShortInt(number) => Some((*number).into()),
+        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
+        AMQPValue::ShortInt(number) => Some((*number).into()),
+        AMQPValue::ShortUInt(number) => Some((*number).into()),
+        AMQPValue::LongInt(number) => Some((*number).into()),
+        AMQPValue::LongUInt(number) => Some((*number).into()),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        AMQPValue::Timestamp(number) => i64::try_from(*number).ok(),
+        other => text(other)?.trim().parse().ok(),
+    }
+}
+
+fn text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+fn time(value: &AMQPValue) -> Option<Timestamp> {
+    let written = text(value).and_then(|text| text.parse().ok());
+    written.or_else(|| seconds(u64::try_from(integer(value)?).ok()?))
+}
+
+fn seconds(since_epoch: u64) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(since_epoch).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(headers: &[(&'static str, AMQPValue)]) -> Delivery {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), value.clone());
+        }
+        let mut delivery = Delivery::mock(1, "".into(), "".into(), true, Vec::new());
+        delivery.properties = BasicProperties::default().with_headers(table);
+        delivery
+    }
+
+    #[test]
+    fn a_message_without_headers_is_the_first_attempt() {
+        let mut bare = delivery(&[]);
+        bare.properties = BasicProperties::default();
+        let info = info(&bare);
+        assert_eq!((info.attempt, info.crashes, info.delivery_count), (1, 0, 0));
+        assert_eq!((info.message_id, info.first_published), (None, None));
+    }
+
+    #[test]
+    fn numbers_are_read_whatever_their_type() {
+        for value in [
+            AMQPValue::LongInt(3),
+            AMQPValue::LongLongInt(3),
+            AMQPValue::ShortShortUInt(3),
+            AMQPValue::LongString("3".into()),
+        ] {
+            let info = info(&delivery(&[(ATTEMPT, value.clone()), (DELIVERY_COUNT, value)]));
+            assert_eq!((info.attempt, info.delivery_count), (3, 3));
+        }
+        for value in [
+            AMQPValue::LongInt(-3),
+            AMQPValue::LongString("x".into()),
+            AMQPValue::Void,
+        ] {
+            assert_eq!(info(&delivery(&[(ATTEMPT, value)])).attempt, 1);
+        }
+    }
+
+    #[test]
+    fn a_republished_task_keeps_its_headers_but_not_the_brokers_notes() {
+        let old = delivery(&[
+            ("x-death", AMQPValue::Void),
+            ("x-first-death-queue", AMQPValue::Void),
+            ("x-last-death-reason", AMQPValue::Void),
+            ("CC", AMQPValue::Void),
+            (DELIVERY_COUNT, AMQPValue::LongInt(2)),
+            (CRASHES, AMQPValue::LongInt(1)),
+            (
+                FIRST_PUBLISHED,
+                AMQPValue::LongString("2026-01-30T12:00:00Z".into()),
+            ),
+            (TRACEPARENT, AMQPValue::LongString("00-a-b-01".into())),
+            (ATTEMPT, AMQPValue::LongInt(2)),
+        ]);
+        let info = info(&old);
+        let headers = old.properties.headers().clone().unwrap();
+        let onward = onward_headers(&headers, &info, 3, "the model is busy");
+        let names: Vec<&str> = onward.inner().keys().map(ShortString::as_str).collect();
+        assert_eq!(names, ["traceparent", ATTEMPT, CRASHES, FIRST_PUBLISHED, REASON]);
+        assert_eq!(onward.inner()[ATTEMPT], AMQPValue::LongLongInt(3));
+        assert_eq!(time(&onward.inner()[FIRST_PUBLISHED]), info.first_published);
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_letters() {
+        assert_eq!(cut("short"), "short");
+        let long = format!("{}é", "x".repeat(REASON_LIMIT - 1));
+        assert_eq!(cut(&long).len(), REASON_LIMIT - 1);
+    }
+
+    #[test]
+    fn our_messages_are_persistent_json() {
+        let properties = properties(Some("id"), first_headers());
+        assert_eq!(*properties.delivery_mode(), Some(2));
+        assert_eq!(
+            properties.content_type().as_ref().unwrap().as_str(),
+            "application/json"
+        );
+        assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "id");
+    }
+}

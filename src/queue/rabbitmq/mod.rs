@@ -1,0 +1,121 @@
+//! Tasks on RabbitMQ, 3.10 or newer, by AMQP 0-9-1.
+//!
+//! One connection publishes; every consumer, every lease without a delivery and every follower of events has its own.
+//! None recovers by itself: a lost connection ends what was held through it, and the owner starts over.
+
+mod connection;
+mod consume;
+mod declare;
+mod events;
+mod lease;
+mod message;
+mod publish;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::connection::Settings;
+use self::message::{first_headers, properties};
+use self::publish::Publisher;
+use super::topology::{TopologyProblem, TopologyReport};
+use super::{Consumer, EventStream, LeaseKey, LeaseOutcome, QueueError, TaskQueue};
+use crate::config::QueueConfig;
+use crate::domain::{Event, Task, TaskId};
+
+/// The queue on a RabbitMQ broker.
+pub struct RabbitMq {
+    settings: Arc<Settings>,
+    publisher: Arc<Publisher>,
+    consumer_timeout: Duration,
+    declare: bool,
+}
+
+impl fmt::Debug for RabbitMq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitMq")
+            .field("host", &self.settings.host())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RabbitMq {
+    /// Reads the settings. Connections are opened when they are needed, so that a program can start before its
+    /// broker; `connection_name` is what the broker's pages show.
+    ///
+    /// # Errors
+    /// When the address or the certificate file cannot be used.
+    pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Self, QueueError> {
+        let settings = Arc::new(Settings::read(config, connection_name).await?);
+        Ok(Self {
+            publisher: Arc::new(Publisher::new(settings.clone())),
+            settings,
+            consumer_timeout: config.consumer_timeout,
+            declare: config.declare,
+        })
+    }
+
+    /// Declares exchanges, queues and bindings. What is there already stays as it is.
+    ///
+    /// # Errors
+    /// When something exists with other arguments, named with the argument; or when the broker cannot be reached.
+    pub async fn apply_topology(&self) -> Result<TopologyReport, QueueError> {
+        declare::apply(&self.settings.open("topology").await?).await
+    }
+
+    /// Looks whether exchanges and queues are as they should be, and creates nothing.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub async fn check_topology(&self) -> Result<Vec<TopologyProblem>, QueueError> {
+        declare::check(&self.settings.open("topology").await?).await
+    }
+
+    /// How many messages are ready in each queue of the topology; what workers hold is not counted.
+    ///
+    /// # Errors
+    /// When a queue is missing or the broker cannot be reached.
+    pub async fn depths(&self) -> Result<BTreeMap<String, u32>, QueueError> {
+        declare::depths(&self.settings.open("topology").await?).await
+    }
+}
+
+#[async_trait]
+impl TaskQueue for RabbitMq {
+    async fn publish(&self, task: &Task) -> Result<(), QueueError> {
+        let properties = properties(Some(&task.id.to_string()), first_headers());
+        self.publisher
+            .publish(settle::to_workers(&task.to_json(), properties))
+            .await
+    }
+
+    async fn consume(&self) -> Result<Box<dyn Consumer>, QueueError> {
+        let link = self.settings.open("consuming").await?;
+        if self.declare {
+            declare::apply(&link).await?;
+        }
+        let consumer = consume::subscribe(link, self.publisher.clone(), self.consumer_timeout);
+        Ok(Box::new(consumer.await?))
+    }
+
+    async fn emit(&self, event: &Event) -> Result<(), QueueError> {
+        events::emit(&self.publisher, event).await
+    }
+
+    async fn follow(&self, run: TaskId) -> Result<EventStream, QueueError> {
+        events::follow(self.settings.open("following").await?, run).await
+    }
+
+    async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
+        let link = Arc::new(self.settings.open("lease").await?);
+        lease::take(&link, key).await
+    }
+
+    async fn close(&self) {
+        self.publisher.close().await;
+    }
+}

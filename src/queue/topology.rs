@@ -1,0 +1,319 @@
+//! What has to exist on the broker, as plain data: <https://www.rabbitmq.com/docs/quorum-queues>.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The exchange that takes tasks.
+pub const TASKS_EXCHANGE: &str = "agent.tasks";
+/// The exchange that takes tasks which wait for another attempt.
+pub const RETRY_EXCHANGE: &str = "agent.retry";
+/// The exchange that takes dead letters.
+pub const DEAD_LETTER_EXCHANGE: &str = "agent.dlx";
+/// The exchange that takes events, by `run.<task id>.<kind>`.
+pub const EVENTS_EXCHANGE: &str = "agent.events";
+/// The exchange that takes orders to all workers.
+pub const CONTROL_EXCHANGE: &str = "agent.control";
+/// The queue of tasks.
+pub const TASKS_QUEUE: &str = "agent-tasks";
+/// The queue of dead letters.
+pub const DEAD_LETTER_QUEUE: &str = "agent-tasks.dlq";
+/// The queue of events for the recorder.
+pub const EVENTS_QUEUE: &str = "agent-events";
+
+/// How many events wait for a recorder before the oldest are dropped.
+const EVENTS_KEPT: i64 = 100_000;
+/// How often a message may be handed out and come back. Looking at a dead letter must not consume it, and a
+/// broker from 4.0 on would drop it after 20 looks. Zero and less drop messages on 3.10.
+const DEAD_LETTER_LOOKS: i64 = 1_000_000;
+/// How often a task may come back without us having settled it, by crashes and broken connections.
+const TASK_RETURNS: i64 = 20;
+
+/// A retry tier: a queue from which tasks go back to the workers after a fixed time. One message's own time
+/// could not be honoured: the broker expires messages at the head of a queue only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tier {
+    /// The queue's name, which is its routing key as well.
+    pub queue: &'static str,
+    /// How long a task stays.
+    pub delay: Duration,
+}
+
+/// All tiers, shortest first.
+pub const TIERS: [Tier; 4] = [
+    Tier {
+        queue: "agent-tasks.retry.30s",
+        delay: Duration::from_secs(30),
+    },
+    Tier {
+        queue: "agent-tasks.retry.2m",
+        delay: Duration::from_mins(2),
+    },
+    Tier {
+        queue: "agent-tasks.retry.10m",
+        delay: Duration::from_mins(10),
+    },
+    Tier {
+        queue: "agent-tasks.retry.1h",
+        delay: Duration::from_hours(1),
+    },
+];
+
+/// The shortest tier that keeps a task for at least `after`, else the longest.
+#[must_use]
+pub fn tier(after: Duration) -> Tier {
+    let [.., longest] = TIERS;
+    TIERS
+        .into_iter()
+        .find(|tier| tier.delay >= after)
+        .unwrap_or(longest)
+}
+
+/// An exchange; all are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// `direct`, `fanout` or `topic`.
+    pub kind: &'static str,
+}
+
+/// The value of a queue's argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// A text.
+    Text(&'static str),
+    /// A number.
+    Number(i64),
+}
+
+/// A queue; all are durable quorum queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments.
+    pub arguments: Vec<(&'static str, Argument)>,
+    /// The exchange it is bound to, and the key.
+    pub binding: (&'static str, &'static str),
+}
+
+/// All exchanges.
+pub const EXCHANGES: [ExchangeSpec; 5] = [
+    ExchangeSpec {
+        name: TASKS_EXCHANGE,
+        kind: "direct",
+    },
+    ExchangeSpec {
+        name: RETRY_EXCHANGE,
+        kind: "direct",
+    },
+    ExchangeSpec {
+        name: DEAD_LETTER_EXCHANGE,
+        kind: "fanout",
+    },
+    ExchangeSpec {
+        name: EVENTS_EXCHANGE,
+        kind: "topic",
+    },
+    ExchangeSpec {
+        name: CONTROL_EXCHANGE,
+        kind: "fanout",
+    },
+];
+
+/// All queues. What letters a queue sends on are kept until the target has them (`at-least-once`), which needs
+/// `reject-publish`: <https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>.
+#[must_use]
+pub fn queues() -> Vec<QueueSpec> {
+    let safe_dead_lettering = [
+        ("x-dead-letter-strategy", Argument::Text("at-least-once")),
+        ("x-overflow", Argument::Text("reject-publish")),
+    ];
+    let mut queues = vec![queue(
+        TASKS_QUEUE,
+        (TASKS_EXCHANGE, TASKS_QUEUE),
+        &[
+            ("x-delivery-limit", Argument::Number(TASK_RETURNS)),
+            ("x-dead-letter-exchange", Argument::Text(DEAD_LETTER_EXCHANGE)),
+        ],
+    )];
+    queues[0].arguments.extend(safe_dead_lettering);
+    for tier in TIERS {
+        let milliseconds = i64::try_from(tier.delay.as_millis()).unwrap_or(i64::MAX);
+        let mut waiting = queue(
+            tier.queue,
+            (RETRY_EXCHANGE, tier.queue),
+            &[
+                ("x-message-ttl", Argument::Number(milliseconds)),
+                ("x-dead-letter-exchange", Argument::Text(TASKS_EXCHANGE)),
+                ("x-dead-letter-routing-key", Argument::Text(TASKS_QUEUE)),
+            ],
+        );
+        waiting.arguments.extend(safe_dead_lettering);
+        queues.push(waiting);
+    }
+    let looks = [("x-delivery-limit", Argument::Number(DEAD_LETTER_LOOKS))];
+    queues.push(queue(DEAD_LETTER_QUEUE, (DEAD_LETTER_EXCHANGE, ""), &looks));
+    let bounds = [
+        ("x-max-length", Argument::Number(EVENTS_KEPT)),
+        ("x-overflow", Argument::Text("drop-head")),
+    ];
+    queues.push(queue(EVENTS_QUEUE, (EVENTS_EXCHANGE, "#"), &bounds));
+    queues
+}
+
+fn queue(
+    name: &'static str,
+    binding: (&'static str, &'static str),
+    arguments: &[(&'static str, Argument)],
+) -> QueueSpec {
+    let mut all = vec![("x-queue-type", Argument::Text("quorum"))];
+    all.extend_from_slice(arguments);
+    QueueSpec {
+        name,
+        arguments: all,
+        binding,
+    }
+}
+
+/// What `apply` left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopologyReport {
+    /// The exchanges that exist now.
+    pub exchanges: Vec<&'static str>,
+    /// The queues that exist now.
+    pub queues: Vec<&'static str>,
+}
+
+/// One thing on the broker that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopologyProblem {
+    /// What it is about, e.g. ``queue `agent-tasks` ``.
+    pub object: String,
+    /// What is wrong.
+    pub kind: TopologyProblemKind,
+}
+
+/// What is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopologyProblemKind {
+    /// It does not exist.
+    Missing,
+    /// It exists with another argument; the broker's words.
+    Differs(String),
+    /// The broker did not let us look; its words.
+    Unknown(String),
+}
+
+impl fmt::Display for TopologyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, kind } = self;
+        match kind {
+            TopologyProblemKind::Missing => {
+                write!(f, "{object} is missing; run `jira-agent-producer topology apply`")
+            }
+            TopologyProblemKind::Differs(difference) => write!(
+                f,
+                "{object} exists but is not as it should be: {difference}; let it run empty, delete it and run \
+                 `jira-agent-producer topology apply`"
+            ),
+            TopologyProblemKind::Unknown(refusal) => write!(
+                f,
+                "{object} could not be looked at: {refusal}; give the user of `queue.url` the right to configure `^agent`"
+            ),
+        }
+    }
+}
+
+/// Reads the broker's `PRECONDITION_FAILED - inequivalent arg 'A' for queue 'Q' in vhost 'V': …` into the argument
+/// and what was expected and found. Other texts come back whole.
+pub(super) fn difference(reply: &str) -> String {
+    let parsed = reply.split_once("inequivalent arg '").and_then(|(_, rest)| {
+        let (argument, rest) = rest.split_once('\'')?;
+        let (_, values) = rest.split_once("': ")?;
+        Some(format!("argument `{argument}`: {values}"))
+    });
+    parsed.unwrap_or_else(|| reply.trim_start_matches("PRECONDITION_FAILED - ").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_waits_at_least_as_long_as_asked_where_a_tier_is_long_enough() {
+        for (seconds, queue) in [
+            (0, "agent-tasks.retry.30s"),
+            (30, "agent-tasks.retry.30s"),
+            (31, "agent-tasks.retry.2m"),
+            (600, "agent-tasks.retry.10m"),
+            (601, "agent-tasks.retry.1h"),
+            (100_000, "agent-tasks.retry.1h"),
+        ] {
+            assert_eq!(tier(Duration::from_secs(seconds)).queue, queue, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn every_queue_is_bound_to_an_exchange_of_the_table() {
+        for queue in queues() {
+            assert!(
+                EXCHANGES.iter().any(|exchange| exchange.name == queue.binding.0),
+                "{}",
+                queue.name
+            );
+            assert_eq!(queue.arguments[0], ("x-queue-type", Argument::Text("quorum")));
+        }
+    }
+
+    #[test]
+    fn no_queue_has_an_argument_that_loses_messages_or_is_refused_somewhere() {
+        for queue in queues() {
+            for (name, value) in &queue.arguments {
+                assert!(
+                    !["x-max-priority", "x-consumer-timeout", "x-expires"].contains(name),
+                    "{}",
+                    queue.name
+                );
+                if let Argument::Number(number) = value {
+                    assert!(*number > 0, "{}: {name}", queue.name);
+                }
+            }
+            // Dead-lettering at least once silently becomes at most once without `reject-publish`.
+            let has = |value| {
+                queue
+                    .arguments
+                    .iter()
+                    .any(|(_, held)| *held == Argument::Text(value))
+            };
+            assert!(!has("at-least-once") || has("reject-publish"), "{}", queue.name);
+        }
+    }
+
+    #[test]
+    fn a_difference_names_the_argument_and_both_values() {
+        let reply = "PRECONDITION_FAILED - inequivalent arg 'x-delivery-limit' for queue 'agent-tasks' in vhost '/': \
+                     received the value '20' of type 'long' but current is the value '5' of type 'long'";
+        assert_eq!(
+            difference(reply),
+            "argument `x-delivery-limit`: received the value '20' of type 'long' but current is the value '5' of type 'long'"
+        );
+        assert_eq!(
+            difference("PRECONDITION_FAILED - something else"),
+            "something else"
+        );
+    }
+
+    #[test]
+    fn a_problem_says_what_to_do() {
+        let object = "queue `agent-tasks`".to_owned();
+        let problem = TopologyProblem {
+            object,
+            kind: TopologyProblemKind::Missing,
+        };
+        assert_eq!(
+            problem.to_string(),
+            "queue `agent-tasks` is missing; run `jira-agent-producer topology apply`"
+        );
+    }
+}

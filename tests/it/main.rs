@@ -1,0 +1,9 @@
+//! Tests against real services, in one binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod broker;
+mod queue;
