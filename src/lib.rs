@@ -19,6 +19,7 @@ pub mod http;
 pub mod queue;
 
 mod lenient;
+mod rest;
 mod sticky;
 
 pub mod github;

@@ -119,10 +119,7 @@ pub(super) async fn jira(config: &Config, http: &Http) -> Vec<Finding> {
 }
 
 pub(super) async fn github(config: &Config, http: &Http) -> Vec<Finding> {
-    let github = match GitHub::new(&config.github, http.clone()) {
-        Ok(github) => github,
-        Err(error) => return vec![Finding::broken("github", error.to_string(), "correct section [github]")],
-    };
+    let github = GitHub::new(&config.github, http.clone());
     let mut findings = Vec::new();
     match github.user().await {
         Ok(login) => findings.push(Finding::fine("github", format!("signed in as {login}"))),
@@ -137,7 +134,7 @@ pub(super) async fn github(config: &Config, http: &Http) -> Vec<Finding> {
             Ok(repository) if repository.archived => {
                 Finding::broken("github", format!("{slug} is archived"), "take its route out")
             }
-            Ok(repository) if !repository.can_push => Finding::broken(
+            Ok(repository) if repository.may_push == Some(false) => Finding::broken(
                 "github",
                 format!("the token may not push to {slug}"),
                 "give it contents: write, issues: write and pull requests: write",

@@ -83,7 +83,7 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
         Some(_) => Some(Jira::new(&config.jira, http.clone()).context("section [jira]")?),
         None => None,
     };
-    let github = GitHub::new(&config.github, http.clone()).context("section [github]")?;
+    let github = GitHub::new(&config.github, http.clone());
     let model = Model::new(&config.model, http).context("section [model]")?;
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let transfers = Transfers::new(program, &config.http);

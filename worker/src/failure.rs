@@ -7,7 +7,7 @@ use jira_agent::http::HttpError;
 use jira_agent::jira::JiraError;
 use jira_agent::queue::QueueError;
 
-use crate::git::GitError;
+use crate::git::{CommitError, GitError};
 use crate::model::ModelError;
 
 /// What happens to the task.
@@ -52,6 +52,9 @@ pub fn classify(error: &anyhow::Error) -> Disposition {
         }
         if cause.is::<Transient>() || cause.is::<QueueError>() {
             return Disposition::LATER;
+        }
+        if cause.is::<CommitError>() {
+            return Disposition::DeadLetter;
         }
         let passing = |after: Option<Duration>, transient: bool| match after {
             Some(after) => Disposition::limited(after),

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::cli::{ApplyArgs, ContextArgs};
 use crate::edit::{self, Change, PathRules};
-use crate::search;
+use crate::search::{self, Query};
 use crate::steps::context;
 use crate::tree::{DirTree, FileSource as _};
 
@@ -27,8 +27,8 @@ pub struct BadInput(pub String);
 /// When the directory or the text cannot be read.
 pub fn context(args: &ContextArgs, config: &Config) -> anyhow::Result<ExitStatus> {
     let tree = open(&args.tree)?;
-    let text = read(&args.text)?;
-    let chosen = search::choose(&tree, &text, &context::limits(config));
+    let query = Query { description: read(&args.text)?, ..Query::default() };
+    let chosen = search::select(&tree, &query, &context::limits(config));
     if args.json {
         let files: Vec<_> = chosen.files.iter().map(|file| json!({"path": file.path, "why": file.why})).collect();
         output::line(&json!({"files": files, "estimated_tokens": chosen.estimated_tokens}).to_string())?;

@@ -1,6 +1,7 @@
 //! A commit's files for those who do not know git.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use jira_agent::domain::CommitId;
 
@@ -9,7 +10,8 @@ use crate::tree::{FileContent, FileMode, FileSource, TreeEntry};
 
 /// The files of one commit.
 pub struct SnapshotSource {
-    snapshot: Snapshot,
+    // libgit2's handle may move between threads but not be used by two at once.
+    snapshot: Mutex<Snapshot>,
     entries: Vec<TreeEntry>,
 }
 
@@ -23,7 +25,7 @@ impl SnapshotSource {
         let entry = |entry: crate::git::Entry| TreeEntry { path: entry.path, mode: mode(entry.mode), size: entry.size };
         let mut entries: Vec<TreeEntry> = snapshot.entries()?.into_iter().map(entry).collect();
         entries.sort_by(|one, two| one.path.cmp(&two.path));
-        Ok(Self { snapshot, entries })
+        Ok(Self { snapshot: Mutex::new(snapshot), entries })
     }
 }
 
@@ -34,7 +36,8 @@ impl FileSource for SnapshotSource {
 
     fn read(&self, path: &str) -> Option<FileContent> {
         let entry = self.entry(path)?;
-        let bytes = self.snapshot.read(path).ok()?;
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = snapshot.read(path).ok()?;
         Some(FileContent { bytes, mode: entry.mode })
     }
 }

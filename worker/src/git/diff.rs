@@ -153,3 +153,4 @@ fn compare<T>(
     };
     work().map_err(failed("compare two commits", git_dir))
 }
+

@@ -5,7 +5,7 @@ use jira_agent::config::Config;
 use jira_agent::domain::{Outcome, Ticket};
 
 use crate::products::{Claimed, Next, TaskContext, Workspace};
-use crate::search::{self, Limits};
+use crate::search::{self, Limits, Query};
 use crate::services::Services;
 use crate::snapshot_source::SnapshotSource;
 
@@ -26,14 +26,14 @@ pub async fn build(
     let (git_dir, start) = (workspace.dir.git_dir(), workspace.start.clone());
     let context = tokio::task::spawn_blocking(move || -> anyhow::Result<search::Context> {
         let source = SnapshotSource::open(&git_dir, &start).context("reading the repository")?;
-        Ok(search::choose(&source, &query, &limits))
+        Ok(search::select(&source, &query, &limits))
     })
     .await??;
     if context.files.is_empty() {
         let reason = "the repository holds no text file that I could show to the model".to_owned();
         return Ok(Next::End(Outcome::NeedsHuman { reason }));
     }
-    let shown = context.files.iter().map(|file| file.path.clone()).collect();
+    let shown = context.shown();
     Ok(Next::Go(TaskContext { context, shown }))
 }
 
@@ -47,13 +47,12 @@ pub fn describe(context: &TaskContext) -> serde_json::Value {
 }
 
 /// The words that are looked for: everything that people wrote on the ticket.
-fn query(ticket: &Ticket) -> String {
-    let mut query = format!("{}\n\n{}", ticket.summary, ticket.description);
-    for comment in &ticket.comments {
-        query.push_str("\n\n");
-        query.push_str(&comment.body);
+fn query(ticket: &Ticket) -> Query {
+    Query {
+        summary: ticket.summary.clone(),
+        description: ticket.description.clone(),
+        comments: ticket.comments.iter().map(|comment| comment.body.clone()).collect(),
     }
-    query
 }
 
 /// The limits by the settings.
@@ -63,7 +62,8 @@ pub fn limits(config: &Config) -> Limits {
     let tokens = u64::from(model.max_input_tokens) * u64::from(100 - RESERVED_PERCENT) / 100;
     Limits {
         files: worker.context_files,
-        lines: worker.context_lines,
-        tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
+        lines_per_file: worker.context_lines,
+        tokens: usize::try_from(tokens).unwrap_or(usize::MAX),
+        ..Limits::default()
     }
 }

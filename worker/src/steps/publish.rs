@@ -5,7 +5,7 @@
 
 use anyhow::Context as _;
 use jira_agent::domain::{BranchName, CommentMarker, CommitId, Outcome};
-use jira_agent::github::{NewPull, PullRequest, ReviewOutcome};
+use jira_agent::github::{NewPull, PullOutcome, PullRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::crash;
@@ -198,10 +198,13 @@ pub async fn pull_request(
     };
     let found = github.open_pull(slug, &wanted).await.context("opening the pull request")?;
     crash::point("publish:pull-request");
-    let pull = found.pull;
-    if !found.opened {
-        github.update_pull(slug, &pull, &wanted.title, &wanted.body).await.context("updating the pull request")?;
-    }
+    let (pull, opened) = match found {
+        PullOutcome::Opened(pull) => (pull, true),
+        PullOutcome::Found(pull) => {
+            let updated = github.update_pull(slug, pull.number, &wanted.title, &wanted.body).await;
+            (updated.context("updating the pull request")?, false)
+        }
+    };
     decorate(services, claimed, &pull, &commit, &content).await?;
     let facts = PullRequestFacts {
         number: pull.number,
@@ -211,7 +214,7 @@ pub async fn pull_request(
         branch_url: format!("{}/tree/{}", claimed.route.repository, claimed.branch),
     };
     // A pull request that an earlier attempt of this run opened was opened by this run.
-    let opened = found.opened || workspace.resumed.as_ref().is_some_and(|resumed| resumed.began_branch);
+    let opened = opened || workspace.resumed.as_ref().is_some_and(|resumed| resumed.began_branch);
     Ok(Published { facts, opened, content })
 }
 
@@ -279,7 +282,7 @@ async fn request_review(services: &Services, claimed: &Claimed, pull: &PullReque
     let github = services.tickets.github();
     let slug = claimed.route.repository.slug();
     let asked = github.request_reviewers(slug, pull.number, &config.reviewers, &config.team_reviewers).await;
-    let ReviewOutcome { refused } = asked.context("asking for review")?;
+    let refused = asked.context("asking for review")?.refused;
     if !refused.is_empty() {
         tracing::warn!(reviewers = refused.join(", "), "GitHub refused to ask these for review; check github.reviewers");
     }
