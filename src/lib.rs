@@ -11,6 +11,7 @@ pub mod tls;
 pub mod queue;
 
 mod lenient;
+mod rest;
 mod sticky;
 
 pub mod github;
