@@ -93,14 +93,14 @@ async fn read(request: Request) -> Asked {
     }
 }
 
-/// A client that waits at most 0.8 s for an answer and retries for at most 3 s.
+/// A client that waits at most 1.5 s for an answer and retries for at most 5 s.
 pub(crate) fn http() -> Http {
     let config = HttpConfig {
         proxy: None,
         ca_file: None,
         connect_timeout: Duration::from_secs(2),
-        timeout: Duration::from_millis(800),
-        retry_budget: Duration::from_secs(3),
+        timeout: Duration::from_millis(1500),
+        retry_budget: Duration::from_secs(5),
     };
     Http::new(&config, CancellationToken::new()).unwrap()
 }

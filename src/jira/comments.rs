@@ -3,8 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Call, Jira, JiraError, PROPERTY, adf, wire};
+use super::{Jira, JiraError, PROPERTY, adf, wire};
 use crate::domain::{AccountId, CommentId, CommentMarker, IssueKey};
+use crate::rest::Call;
 use crate::sticky::{Board, Own, Trouble, upsert};
 
 /// Comments in one page; Jira allows up to 5,000 on an issue.
@@ -120,7 +121,7 @@ impl Board for IssueBoard<'_> {
         comment
             .id
             .parse()
-            .map_err(|_| call.unexpected(format!("the new comment has the id `{}`", comment.id)))
+            .map_err(|_| JiraError::unexpected(&call, format!("the new comment has the id `{}`", comment.id)))
     }
 
     async fn update(&self, id: CommentId) -> Result<(), JiraError> {
@@ -149,7 +150,6 @@ impl Board for IssueBoard<'_> {
     }
 
     fn restless(&self) -> JiraError {
-        self.call(Method::GET, "")
-            .unexpected("it vanishes again and again")
+        JiraError::unexpected(&self.call(Method::GET, ""), "it vanishes again and again")
     }
 }

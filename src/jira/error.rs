@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::http::HttpError;
+use crate::rest::Call;
 
 /// Why Jira did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,13 @@ impl JiraError {
         match self {
             Self::Http(HttpError::RateLimited { retry_after, .. }) => Some(*retry_after),
             _ => None,
+        }
+    }
+
+    pub(super) fn unexpected(call: &Call, why: impl Into<String>) -> Self {
+        Self::Unexpected {
+            what: call.what.clone(),
+            why: why.into(),
         }
     }
 

@@ -3,8 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Call, Jira, JiraError, PROPERTY, adf, wire};
+use super::{Jira, JiraError, PROPERTY, adf, wire};
 use crate::domain::{AccountId, Comment, CommentId, IssueKey, Ticket, TicketKey, TicketMemory};
+use crate::rest::Call;
 
 /// The longest value of an issue property, in characters.
 const PROPERTY_LIMIT: usize = 32_768;
@@ -21,7 +22,7 @@ impl Jira {
         let issue: wire::Issue = self.read(&call).await?;
         let fields = issue.fields;
         let updated_at = wire::moment(&fields.updated)
-            .ok_or_else(|| call.unexpected(format!("its `updated` is `{}`", fields.updated)))?;
+            .ok_or_else(|| JiraError::unexpected(&call, format!("its `updated` is `{}`", fields.updated)))?;
         let comments = self.comments(key).await?;
         let people = comments.iter().filter(|comment| !self.is_ours(comment));
         let mut comments: Vec<Comment> = people.filter_map(comment).collect();

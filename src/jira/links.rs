@@ -3,8 +3,9 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Call, Jira, JiraError};
+use super::{Jira, JiraError};
 use crate::domain::IssueKey;
+use crate::rest::Call;
 
 /// A link from a ticket to something outside Jira, e.g. its pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,9 +28,8 @@ use url::Url;
 use crate::config::{JiraConfig, JiraDeployment};
 use crate::domain::{AccountId, IssueKey};
 use crate::http::Http;
+use crate::rest::Call;
 use crate::secret::Secret;
-
-use call::Call;
 
 pub use error::JiraError;
 pub use links::RemoteLink;

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Call, Jira, JiraError, wire};
+use super::{Jira, JiraError, wire};
 use crate::domain::{AccountId, IssueKey};
+use crate::rest::Call;
 
 /// Issues in one page.
 const PAGE: usize = 100;

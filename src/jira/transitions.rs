@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::issue::issue_call;
-use super::{Call, Jira, JiraError, wire};
+use super::{Jira, JiraError, wire};
 use crate::domain::IssueKey;
+use crate::rest::Call;
 
 /// How often a move is tried when the ticket changes meanwhile or an answer is lost.
 const ROUNDS: usize = 3;
@@ -137,7 +138,8 @@ impl Jira {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| issue_call(key, "status").unexpected("its state does not come to rest")))
+        let call = issue_call(key, "status");
+        Err(last.unwrap_or_else(|| JiraError::unexpected(&call, "its state does not come to rest")))
     }
 
     async fn state(&self, key: &IssueKey) -> Result<String, JiraError> {
