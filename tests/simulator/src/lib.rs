@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Jira, GitHub (with git over HTTP) and model services in memory, at HTTP on loopback, for tests and the demo.
+
+pub mod problems;

@@ -1,2 +1,3 @@
-//! Placeholder.
+//! Serves the simulator for scripts, other processes and clusters.
+
 fn main() {}
