@@ -337,6 +337,8 @@ fn truncated(response: Response<Body>, limit: usize) -> Response<Body> {
             return None;
         }
         if left == 0 {
+            // What came before must be on its way first, or it would be lost with the connection.
+            tokio::task::yield_now().await;
             return Some((Err(std::io::Error::other("cut by a fault")), (body, 0, true)));
         }
         let chunk: Result<Bytes, axum::Error> = body.next().await?;

@@ -124,20 +124,20 @@ impl Query {
     }
 }
 
-fn sort_key(field: &str, issue: &Issue) -> (i64, String) {
+fn sort_key(field: &str, issue: &Issue) -> (String, i64) {
     let number = |text: &str| {
         text.rsplit_once('-')
             .and_then(|(_, number)| number.parse().ok())
             .unwrap_or(0)
     };
     match field {
-        "updated" => (issue.updated.as_millisecond(), String::new()),
-        "created" => (issue.created.as_millisecond(), String::new()),
-        "key" | "issuekey" => (number(&issue.key), issue.project().to_owned()),
-        "id" => (i64::try_from(issue.id).unwrap_or(i64::MAX), String::new()),
-        "status" => (0, issue.status.clone()),
-        "summary" => (0, issue.summary.clone()),
-        _ => (0, issue.priority.clone()),
+        "updated" => (String::new(), issue.updated.as_millisecond()),
+        "created" => (String::new(), issue.created.as_millisecond()),
+        "key" | "issuekey" => (issue.project().to_owned(), number(&issue.key)),
+        "id" => (String::new(), i64::try_from(issue.id).unwrap_or(i64::MAX)),
+        "status" => (issue.status.clone(), 0),
+        "summary" => (issue.summary.clone(), 0),
+        _ => (issue.priority.clone(), 0),
     }
 }
 

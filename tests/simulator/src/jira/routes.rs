@@ -29,7 +29,7 @@ fn site(jira: &Jira) -> Router {
         jira.malformed(&format!("{} {}", request.method(), request.uri()), error)
     };
     Router::new()
-        .nest("/rest/api/3", api())
+        .merge(api())
         .route("/rest/api/{version}/search", any(search::removed))
         .route("/_edge/tenant_info", get(users::tenant_info))
         .route("/browse/{key}", get(issues::browse))
@@ -39,39 +39,43 @@ fn site(jira: &Jira) -> Router {
 }
 
 fn api() -> Router<Jira> {
+    let at = |path: &str| format!("/rest/api/3{path}");
     Router::new()
-        .route("/myself", get(users::myself))
-        .route("/serverInfo", get(users::server_info))
-        .route("/user", get(users::one))
-        .route("/users", get(users::all))
-        .route("/users/search", get(users::all))
-        .route("/search/jql", get(search::by_query).post(search::by_body))
-        .route("/issue/{key}", get(issues::show).put(edit::edit))
-        .route("/issue/{key}/assignee", put(edit::assign))
-        .route("/issue/{key}/changelog", get(issues::changelog))
-        .route("/issue/{key}/comment", get(comments::list).post(comments::add))
+        .route(&at("/myself"), get(users::myself))
+        .route(&at("/serverInfo"), get(users::server_info))
+        .route(&at("/user"), get(users::one))
+        .route(&at("/users"), get(users::all))
+        .route(&at("/users/search"), get(users::all))
+        .route(&at("/search/jql"), get(search::by_query).post(search::by_body))
+        .route(&at("/issue/{key}"), get(issues::show).put(edit::edit))
+        .route(&at("/issue/{key}/assignee"), put(edit::assign))
+        .route(&at("/issue/{key}/changelog"), get(issues::changelog))
         .route(
-            "/issue/{key}/comment/{id}",
+            &at("/issue/{key}/comment"),
+            get(comments::list).post(comments::add),
+        )
+        .route(
+            &at("/issue/{key}/comment/{id}"),
             get(comments::show).put(comments::update).delete(comments::delete),
         )
         .route(
-            "/issue/{key}/transitions",
+            &at("/issue/{key}/transitions"),
             get(transitions::list).post(transitions::take),
         )
         .route(
-            "/issue/{key}/remotelink",
+            &at("/issue/{key}/remotelink"),
             get(links::list).post(links::upsert).delete(links::delete),
         )
-        .route("/issue/{key}/properties", get(properties::issue_keys))
+        .route(&at("/issue/{key}/properties"), get(properties::issue_keys))
         .route(
-            "/issue/{key}/properties/{property}",
+            &at("/issue/{key}/properties/{property}"),
             get(properties::show_issue)
                 .put(properties::put_issue)
                 .delete(properties::delete_issue),
         )
-        .route("/comment/{id}/properties", get(properties::comment_keys))
+        .route(&at("/comment/{id}/properties"), get(properties::comment_keys))
         .route(
-            "/comment/{id}/properties/{property}",
+            &at("/comment/{id}/properties/{property}"),
             get(properties::show_comment)
                 .put(properties::put_comment)
                 .delete(properties::delete_comment),
@@ -96,6 +100,8 @@ async fn through_gateway(
         return JiraError::not_found("the path cannot be read").into_response();
     };
     head.uri = uri;
+    // Also the parameters of the path as it was.
+    head.extensions.clear();
     head.extensions.insert(ThroughGateway);
     dispatch(site, Request::from_parts(head, body)).await
 }

@@ -24,7 +24,11 @@ pub(super) fn respond(
             Body::from_stream(whole(broken(events, *after_events)))
         }
         Some(Failure::CutStream { after_events }) => {
-            let cut = stream::iter([Err(std::io::Error::other("cut by the script"))]);
+            // What came before must be on its way first, or it would be lost with the connection.
+            let cut = stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut by the script"))
+            });
             Body::from_stream(whole(broken(events, *after_events)).chain(cut))
         }
         Some(Failure::ErrorEvent { after_events, kind }) => {
