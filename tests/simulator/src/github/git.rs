@@ -23,6 +23,8 @@ const HOOKS: [(&str, &str); 3] = [
 #[derive(Clone)]
 pub(super) struct Git {
     directory: PathBuf,
+    /// Where files are written while something is merged; there is no other tree.
+    work_tree: Option<PathBuf>,
 }
 
 /// A file to be committed.
@@ -50,7 +52,10 @@ impl Git {
     /// Makes an empty repository with the hooks that decide about pushes.
     pub fn init(directory: PathBuf, branch: &str) -> Result<Self> {
         std::fs::create_dir_all(&directory)?;
-        let git = Self { directory };
+        let git = Self {
+            directory,
+            work_tree: None,
+        };
         git.run(
             &[
                 "init",
@@ -79,6 +84,14 @@ impl Git {
             write_executable(&hooks.join(name), script)?;
         }
         Ok(git)
+    }
+
+    /// The same repository with a folder to merge in, which also gets the index.
+    pub fn with_work_tree(&self, folder: &Path) -> Self {
+        Self {
+            directory: self.directory.clone(),
+            work_tree: Some(folder.to_owned()),
+        }
     }
 
     /// Where the repository lies.
@@ -192,12 +205,9 @@ impl Git {
         let tip = self
             .tip(base)
             .with_context(|| format!("there is no branch {base}"))?;
-        let merged = self
-            .text(&["merge-tree", "--write-tree", &tip, head])
-            .context("the branches conflict")?;
-        let tree = merged.lines().next().unwrap_or_default();
+        let tree = self.merged_tree(&tip, head)?.context("the branches conflict")?;
         let commit = self
-            .text(&["commit-tree", tree, "-p", &tip, "-p", head, "-m", message])?
+            .text(&["commit-tree", &tree, "-p", &tip, "-p", head, "-m", message])?
             .trim()
             .to_owned();
         self.run(&["update-ref", &format!("refs/heads/{base}"), &commit, &tip], b"")?;
@@ -235,11 +245,19 @@ impl Git {
     }
 
     pub(super) fn output(&self, arguments: &[&str], input: &[u8]) -> Result<Output> {
-        let mut child = Command::new("git")
+        let mut command = Command::new("git");
+        command
             .args(arguments)
-            .current_dir(&self.directory)
             .env_clear()
             .envs(environment(&self.directory))
+            .env("GIT_DIR", &self.directory)
+            .current_dir(self.work_tree.as_ref().unwrap_or(&self.directory));
+        if let Some(folder) = &self.work_tree {
+            command
+                .env("GIT_WORK_TREE", folder)
+                .env("GIT_INDEX_FILE", folder.join(".git-index"));
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -23,16 +23,34 @@ pub(super) struct TreeEntry {
 }
 
 impl Git {
+    /// The tree that a merge of `head` into `base` gives; `None` when they conflict. With commands that every git has: `merge-tree --write-tree`
+    /// came with 2.38.
+    pub fn merged_tree(&self, base: &str, head: &str) -> Result<Option<String>> {
+        let folder = tempfile::tempdir()?;
+        let merger = self.with_work_tree(folder.path());
+        let ancestor = self.text(&["merge-base", base, head])?;
+        merger.run(
+            &[
+                "read-tree",
+                "-i",
+                "-m",
+                "--aggressive",
+                ancestor.trim(),
+                base,
+                head,
+            ],
+            b"",
+        )?;
+        let merged = merger.output(&["merge-index", "-q", "git-merge-one-file", "-a"], b"")?;
+        if !merged.status.success() {
+            return Ok(None);
+        }
+        Ok(Some(merger.text(&["write-tree"])?.trim().to_owned()))
+    }
+
     /// Whether two commits merge without conflict; `None` when git cannot say.
     pub fn mergeable(&self, base: &str, head: &str) -> Option<bool> {
-        let output = self
-            .output(&["merge-tree", "--write-tree", base, head], b"")
-            .ok()?;
-        match output.status.code() {
-            Some(0) => Some(true),
-            Some(1) => Some(false),
-            _ => None,
-        }
+        self.merged_tree(base, head).ok().map(|tree| tree.is_some())
     }
 
     /// Whether two commits have any history in common.

@@ -3,16 +3,6 @@
 use super::*;
 use crate::git_http::GitService;
 
-/// Bytes that do not compress.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    let next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(length).collect()
-}
-
 #[tokio::test]
 async fn a_stalled_clone_hangs_in_the_middle_until_released() {
     let world = World::start().await;

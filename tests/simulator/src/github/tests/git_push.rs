@@ -172,3 +172,22 @@ async fn a_branch_that_is_pushed_away_closes_its_pull_request() {
     assert_eq!(world.github.pulls(SLUG)[0].issue.state, "closed");
     assert!(world.github.pushes()[0].new.chars().all(|digit| digit == '0'));
 }
+
+#[tokio::test]
+async fn a_large_push_comes_in_pieces() {
+    let world = World::start().await;
+    let clone = world.clone("clone").await;
+    std::fs::write(clone.join("large"), noise(3_000_000)).unwrap();
+    world.commit(&clone, "a", "b").await;
+    let output = push(&world, &clone, "ai/PROJ-1").await;
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(
+        world.github.file(SLUG, "ai/PROJ-1", "large").unwrap(),
+        noise(3_000_000)
+    );
+    let trace = std::fs::read_to_string(world.folder("trace")).unwrap();
+    assert!(
+        trace.contains("Transfer-Encoding: chunked"),
+        "git sent the pack in one piece"
+    );
+}

@@ -58,6 +58,47 @@ async fn a_pull_request_that_conflicts_says_so() {
 }
 
 #[tokio::test]
+async fn changes_to_different_lines_of_a_file_are_merged() {
+    let world = World::start().await;
+    let lines = "a\nb\nc\nd\ne\nf\ng\nh\n";
+    world
+        .github
+        .push_files(SLUG, "main", "Base", &[("list", lines.as_bytes())])
+        .unwrap();
+    world
+        .github
+        .push_files(
+            SLUG,
+            "ai/PROJ-1",
+            "One",
+            &[("list", lines.replace('a', "A").as_bytes())],
+        )
+        .unwrap();
+    world
+        .github
+        .push_files(
+            SLUG,
+            "main",
+            "Two",
+            &[("list", lines.replace('h', "H").as_bytes())],
+        )
+        .unwrap();
+    let new = json!({"title": "One", "head": "ai/PROJ-1", "base": "main"});
+    let shown = world.post("/pulls", new).await.expect(201);
+    assert_eq!(shown["mergeable"], true);
+    world
+        .github
+        .merge_pull(SLUG, shown["number"].as_u64().unwrap(), "dana")
+        .unwrap();
+    let merged = lines.replace('a', "A").replace('h', "H");
+    assert_eq!(
+        world.github.file(SLUG, "main", "list").unwrap(),
+        merged.as_bytes()
+    );
+    assert_eq!(world.github.file(SLUG, "main", "README.md").unwrap(), b"# Shop\n");
+}
+
+#[tokio::test]
 async fn a_second_pull_request_for_the_same_branch_is_refused() {
     let world = World::start().await;
     let number = world.open_pull("ai/PROJ-1").await;
