@@ -5,6 +5,7 @@
 
 mod server;
 
+pub mod git_http;
 pub mod github;
 pub mod jira;
 pub mod models;

@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::control;
 use crate::fault::{Action, Answer, Faults};
 use crate::github::GitHub;
+use crate::github_glue;
 use crate::jira::Jira;
 use crate::journal::Journal;
 use crate::models::Models;
@@ -208,7 +209,7 @@ impl Front {
             journal: services.journal.clone(),
             faults: services.faults.clone(),
             jira: services.jira.router(),
-            github: services.github.router(),
+            github: github_glue::router(&services.github, &services.problems),
             models: services.models.router(),
             control: control::router(services.clone()),
         })

@@ -100,7 +100,7 @@ pub(super) async fn add(State(jira): State<Jira>, Path(key): Path<String>, input
     let comment = Comment {
         id,
         author: input.caller.clone(),
-        editor: input.caller.clone(),
+        editor: input.caller,
         body: sent.body,
         visibility: sent.visibility,
         properties: sent.properties.into_iter().map(|it| (it.key, it.value)).collect(),
@@ -140,7 +140,7 @@ pub(super) async fn update(
         .find(|it| it.id.to_string() == id)
         .ok_or_else(|| no_comment(&id))?;
     comment.body = sent.body;
-    comment.editor = input.caller.clone();
+    comment.editor = input.caller;
     comment.updated = now;
     comment.visibility = sent.visibility;
     comment.properties.extend(

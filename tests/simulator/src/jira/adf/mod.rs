@@ -5,10 +5,11 @@
 mod markdown;
 mod rules;
 mod text;
+mod validate;
 
 pub use self::markdown::from_markdown;
-pub use self::rules::validate;
 pub use self::text::{text_length, to_markdown};
+pub use self::validate::validate;
 
 use serde_json::Value;
 
