@@ -24,7 +24,7 @@ pub(super) fn router(github: GitHub) -> Router {
         .route("/{owner}/{repo}/info/refs", get(git_routes::refs))
         .route("/{owner}/{repo}/git-upload-pack", post(git_routes::upload_pack))
         .route("/{owner}/{repo}/git-receive-pack", post(git_routes::receive_pack));
-    api.merge(git).with_state(github)
+    api.merge(git).fallback(unknown).with_state(github)
 }
 
 fn repository() -> Router<GitHub> {

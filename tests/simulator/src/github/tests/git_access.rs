@@ -216,4 +216,5 @@ async fn the_old_protocol_of_plain_files_is_refused() {
             .status,
         404
     );
+    assert_eq!(world.problems.take().len(), 1);
 }
