@@ -4,5 +4,6 @@ mod marks;
 pub mod tree;
 
 pub mod edit;
+pub mod search;
 
 pub mod syntax;
