@@ -581,5 +581,43 @@ mod tests {
             prop_assert_eq!(text(&patch, "a.rs"), join(&expected));
             prop_assert_eq!(patch.blocks[0].laxness, Laxness::Exact);
         }
+
+        #[test]
+        fn a_reply_that_is_indented_otherwise_gives_the_same_file(
+            lines in proptest::collection::vec("( {0,8})[a-z]{1,6}", 2..12),
+            replace in proptest::collection::vec("( {0,8})[A-Z]{1,6}", 0..6),
+            from in 0_usize..11,
+            shift in 1_usize..6,
+        ) {
+            let number = |(number, line): (usize, &String)| format!("{line}{number}");
+            let lines: Vec<String> = lines.iter().enumerate().map(number).collect();
+            let from = from.min(lines.len() - 1);
+            let to = lines.len().min(from + 3);
+            let mut expected = lines.clone();
+            let search: Vec<String> = expected.splice(from..to, replace.clone()).collect();
+            let shifted = |lines: &[String]| {
+                lines.iter().map(|line| format!("{}{line}", " ".repeat(shift))).collect::<Vec<_>>().join("\n")
+            };
+            let files = MemoryTree::of_texts([("a.py", lines.join("\n"))]);
+            let blocks = vec![block("a.py", &shifted(&search), &shifted(&replace))];
+            let patch = apply(&files, &shown(&files), &rules(), blocks).unwrap();
+            prop_assert_eq!(patch.blocks[0].laxness, Laxness::IndentShift);
+            prop_assert_eq!(text(&patch, "a.py"), expected.join("\n"));
+        }
+
+        #[test]
+        fn any_blocks_are_applied_or_refused_without_panic(
+            file in "((a|b|“| |\t|\\{|\n|\r\n|`{3}){0,6}\n?){0,8}",
+            blocks in proptest::collection::vec(
+                ("(a\\.py|b/|\\.git|a|/|\u{fc}){0,3}", "((a|b|\"| |\t|\\{){0,4}\n){0,4}", "((a|B| |\t|`{3}|# \\.\\.\\.){0,4}\n){0,4}"),
+                0..5,
+            ),
+        ) {
+            let files = MemoryTree::of_texts([("a.py", file)]);
+            let blocks = blocks.iter().map(|(path, search, replace)| block(path, search, replace)).collect();
+            if let Err(rejection) = apply(&files, &shown(&files), &rules(), blocks) {
+                prop_assert!(!rejection.for_model().is_empty() && !rejection.failures.is_empty());
+            }
+        }
     }
 }

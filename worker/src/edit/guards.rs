@@ -87,6 +87,11 @@ fn left_over_fence(before: &[Line], after: &[Line], written: &[String]) -> Optio
     })?
 }
 
+/// Words of a comment that stands for code, and those that only do so after dots.
+const STRONG: &str =
+    "rest|existing|remaining|unchanged|omitted|previous|snip|truncated|as before|same as|your code";
+const WEAK: &str = "same|other|others|here|more";
+
 /// Whether a line is a comment that stands for code that was left out.
 fn is_elision(line: &str) -> bool {
     static COMMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -108,9 +113,10 @@ fn is_elision(line: &str) -> bool {
         ];
         Regex::new(&format!("(?i)^(?:{})$", forms.join("|"))).ok()
     });
-    static WORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?i)\b(?:rest|existing|remaining|unchanged|omitted|previous|same|other|snip|truncated|as before|your code|here|more)\b").ok()
-    });
+    static WORD: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(&format!(r"(?i)\b(?:{STRONG}|{WEAK})\b")).ok());
+    static STRONG_WORD: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(&format!(r"(?i)\b(?:{STRONG})\b")).ok());
     let Some(text) = COMMENT
         .as_ref()
         .and_then(|comment| comment.captures(line)?.get(1))
@@ -121,13 +127,13 @@ fn is_elision(line: &str) -> bool {
     let bare = text.trim_matches(|character: char| {
         ['.', '…', ' ', '(', ')', '[', ']', ':', ',', '-'].contains(&character)
     });
-    let has_dots = ["...", "…"].iter().any(|dots| {
-        text.trim_matches(['(', ')', '[', ']', ' ']).starts_with(dots)
-            || text.trim_end_matches([')', ']', ' ']).ends_with(dots)
-    });
+    let inner = text.trim_matches(['(', ')', '[', ']', ' ']);
+    let begins = ["...", "…"].iter().any(|dots| inner.starts_with(dots));
+    let ends = ["...", "…"].iter().any(|dots| inner.ends_with(dots));
     let matches = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|pattern| pattern.is_match(bare));
     let is_short = bare.split_whitespace().count() <= 10;
-    (has_dots && is_short && (bare.is_empty() || matches(&WORD))) || matches(&PHRASE)
+    let with_dots = (begins && (bare.is_empty() || matches(&WORD))) || (ends && matches(&STRONG_WORD));
+    (with_dots && is_short) || matches(&PHRASE)
 }
 
 #[cfg(test)]
@@ -182,6 +188,8 @@ mod tests {
             "// Rest parameters are not allowed in setters",
             "* The previous implementation leaked.",
             "# other",
+            "// Loading more...",
+            "# wait for the other workers ...",
             "#include <rest.h>",
             "foo(...args) // spread",
         ] {

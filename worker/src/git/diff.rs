@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use git2::{Delta, Diff, DiffFormat, DiffLineType, DiffOptions, Repository};
+use git2::{Delta, Diff, DiffFormat, DiffLineType, DiffOptions, Patch, Repository};
 use jira_agent::domain::CommitId;
 
+use super::history::first_parent;
 use super::ObjectError;
 use super::repository::{failed, oid, open};
 
@@ -64,6 +65,17 @@ pub fn diff_stat(git_dir: &Path, base: &CommitId, head: &CommitId) -> Result<Dif
     })
 }
 
+/// How much of one file a commit changes; a file that is not text counts no lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStat {
+    /// The path from the top.
+    pub path: String,
+    /// Lines added.
+    pub added: usize,
+    /// Lines removed.
+    pub removed: usize,
+}
+
 /// The paths that differ, in git's order; a moved file is one deleted and one added.
 ///
 /// # Errors
@@ -93,6 +105,27 @@ pub fn changed_paths(
             ChangedPath { path, kind }
         });
         Ok(changed.collect())
+    })
+}
+
+/// How many lines of each file a commit adds and removes, against its first parent.
+///
+/// # Errors
+/// When the commit or its parent is missing.
+pub fn changed_files(git_dir: &Path, commit: &CommitId) -> Result<Vec<FileStat>, ObjectError> {
+    let Some(parent) = first_parent(git_dir, commit)? else { return Ok(Vec::new()) };
+    compare(git_dir, &parent, commit, |diff| {
+        let mut files = Vec::new();
+        for (index, delta) in diff.deltas().enumerate() {
+            let file = if delta.status() == Delta::Deleted { delta.old_file() } else { delta.new_file() };
+            let path = file.path_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+            let (_, added, removed) = match Patch::from_diff(diff, index)? {
+                Some(patch) => patch.line_stats()?,
+                None => (0, 0, 0),
+            };
+            files.push(FileStat { path, added, removed });
+        }
+        Ok(files)
     })
 }
 

@@ -90,6 +90,15 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// How long the remote asks to wait, when it limits the rate of requests: one minute where it does not say.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(Duration::from_secs(60))),
+            _ => None,
+        }
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -46,6 +46,22 @@ pub fn message(git_dir: &Path, commit: &CommitId) -> Result<String, ObjectError>
     read().map_err(failed("read a commit's message", git_dir))
 }
 
+/// The first parent of a commit; none for the first commit of all, or where a shallow history ends.
+///
+/// # Errors
+/// When the git directory has no such commit.
+pub fn first_parent(git_dir: &Path, commit: &CommitId) -> Result<Option<CommitId>, ObjectError> {
+    let read = || {
+        let repository = open(git_dir)?;
+        let commit = repository.find_commit(oid(commit)?)?;
+        match commit.parent_ids().next() {
+            Some(parent) if repository.odb()?.exists(parent) => commit_id(parent).map(Some),
+            _ => Ok(None),
+        }
+    };
+    read().map_err(failed("read a commit's parent", git_dir))
+}
+
 /// The trailers of a message, in order: <https://git-scm.com/docs/git-interpret-trailers>
 #[must_use]
 pub fn trailers(message: &str) -> Vec<(String, String)> {

@@ -47,6 +47,10 @@ fn examine(patch: &Patch) -> CheckReport {
         match syntax::check(path, patch.before(path), bytes) {
             SyntaxVerdict::Clean => parsed += 1,
             SyntaxVerdict::SameAsBefore => broken_before += 1,
+            SyntaxVerdict::Doubtful { errors } => {
+                parsed += 1;
+                report.checks.extend(errors.iter().map(|error| format!("note: {path}: perhaps {error}")));
+            }
             SyntaxVerdict::Unknown => uncovered += 1,
             SyntaxVerdict::Worse { errors } => {
                 report.errors.extend(errors.iter().map(|error| format!("{path}: {error}")));

@@ -1,14 +1,14 @@
 //! Workspace: a directory for this attempt, the repository in it, and where to start from.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use jira_agent::domain::{CommitId, Outcome};
+use jira_agent::domain::{CommitId, Outcome, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Permanent, Transient};
-use crate::git::{self, FetchOutcome, FetchRequest, GitError};
+use crate::git::{self, FetchOutcome, FetchRequest, GitError, ObjectError};
 use crate::products::{Claimed, Next, Resumed, Workspace};
 use crate::services::Services;
 use crate::workspace_dir::{WorkspaceDir, free_bytes};
@@ -150,18 +150,20 @@ async fn begin(
 
 async fn own_commit(dir: &WorkspaceDir, head: &CommitId, claimed: &Claimed) -> anyhow::Result<Option<Resumed>> {
     let (git_dir, head, run) = (dir.git_dir(), head.clone(), claimed.task.id);
-    let search = tokio::task::spawn_blocking(move || -> Result<_, git::ObjectError> {
-        let Some(commit) = git::find_run_commit(&git_dir, &head, &run, AGENT_DEPTH as usize)? else {
-            return Ok(None);
-        };
-        let parent = git::first_parent(&git_dir, &commit)?;
-        let ours = parent.map(|parent| git::message(&git_dir, &parent)).transpose()?;
-        let continued = ours.is_some_and(|message| {
-            git::trailers(&message).iter().any(|(name, _)| name == git::RUN_TRAILER)
-        });
-        Ok(Some(Resumed { commit, began_branch: !continued }))
-    });
+    let search = tokio::task::spawn_blocking(move || find_own(&git_dir, &head, &run));
     search.await?.context("looking for a commit of this run")
+}
+
+fn find_own(git_dir: &Path, head: &CommitId, run: &TaskId) -> Result<Option<Resumed>, ObjectError> {
+    let Some(commit) = git::find_run_commit(git_dir, head, run, AGENT_DEPTH as usize)? else {
+        return Ok(None);
+    };
+    let before = match git::first_parent(git_dir, &commit)? {
+        Some(parent) => git::message(git_dir, &parent)?,
+        None => String::new(),
+    };
+    let continued = git::trailers(&before).iter().any(|(name, _)| name == git::RUN_TRAILER);
+    Ok(Some(Resumed { commit, began_branch: !continued }))
 }
 
 async fn lfs_paths(dir: &WorkspaceDir, start: &CommitId) -> anyhow::Result<BTreeSet<String>> {
