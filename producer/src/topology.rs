@@ -20,7 +20,11 @@ pub async fn run(command: &TopologyCommand, config: &QueueConfig) -> anyhow::Res
     match command {
         TopologyCommand::Apply => {
             let report = broker.apply_topology().await?;
-            output::line(&report.to_string())?;
+            for (what, names) in [("exchange", &report.exchanges), ("queue", &report.queues)] {
+                for name in names {
+                    output::line(&format!("{what} {name}"))?;
+                }
+            }
             Ok(ExitStatus::Done)
         }
         TopologyCommand::Check => {

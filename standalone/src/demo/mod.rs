@@ -54,7 +54,7 @@ async fn run(args: &DemoArgs) -> anyhow::Result<ExitStatus> {
 async fn work(config: Config, redactor: Redactor) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let services = jira_agent_worker::app::build(config, redactor, shutdown.clone())?;
-    let queue = Arc::new(MemoryQueue::new());
+    let queue = Arc::new(MemoryQueue::default());
     let show = Arc::new(Show::begin());
     let last = Arc::new(std::sync::Mutex::new(None::<EventKind>));
     let observer = {

@@ -8,7 +8,8 @@ use jira_agent::config::{Config, ConfigSources, Needs};
 use jira_agent_simulator::github::Permission;
 use jira_agent_simulator::jira::{IssueSeed, Jira, User};
 use jira_agent_simulator::models::{Models, Reply, Rule};
-use jira_agent_simulator::{GITHUB_LOGIN, GITHUB_TOKEN, Simulator, SimulatorOptions};
+use jira_agent_simulator::github_glue::{LOGIN as GITHUB_LOGIN, TOKEN as GITHUB_TOKEN};
+use jira_agent_simulator::{Simulator, SimulatorOptions};
 use tempfile::TempDir;
 
 use crate::cli::{DemoArgs, DemoModel};
