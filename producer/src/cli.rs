@@ -22,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Put tickets on the queue
-    Enqueue(EnqueueArgs),
+    Enqueue(Box<EnqueueArgs>),
     /// Create or compare the exchanges and queues on the broker
     #[command(subcommand)]
     Topology(TopologyCommand),

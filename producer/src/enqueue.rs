@@ -165,7 +165,7 @@ mod tests {
     fn args(line: &[&str]) -> EnqueueArgs {
         let words = ["jira-agent-producer", "enqueue"].iter().chain(line);
         match Cli::try_parse_from(words).unwrap().command {
-            Command::Enqueue(args) => args,
+            Command::Enqueue(args) => *args,
             _ => unreachable!(),
         }
     }

@@ -195,6 +195,7 @@ fn client(api: &Url) -> Jira {
         email: "bot@acme.test".to_owned(),
         token: Secret::new("s3cr3t"),
         agent_account_id: Some("agent-1".parse().unwrap()),
+        reviewer: None,
         reviewer_account_id: None,
         review_states: Vec::new(),
         trigger_label: "ai".to_owned(),

@@ -196,7 +196,7 @@ impl Desk<'_> {
         };
         let whole = lines.len() <= room.lines && text.len() <= room.bytes;
         let ranges = if whole {
-            vec![0..lines.len()]
+            Vec::from([0..lines.len()])
         } else {
             let identifiers = &self.mentions.identifiers;
             windows::choose(

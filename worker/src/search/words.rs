@@ -167,10 +167,10 @@ impl Vocabulary {
                 hit(*number);
             }
         });
-        if !self.compounds.is_empty() && self.may_begin(run) && run.len() <= LONGEST {
-            if let Some(number) = self.compounds.get(&joined(run)) {
-                hit(*number);
-            }
+        if !self.compounds.is_empty() && self.may_begin(run) && run.len() <= LONGEST
+            && let Some(number) = self.compounds.get(&joined(run))
+        {
+            hit(*number);
         }
         parts
     }

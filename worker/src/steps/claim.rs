@@ -31,7 +31,7 @@ pub enum Claim {
     /// Another worker holds the lease.
     Busy,
     /// There is nothing to do.
-    End(Outcome, Ticket),
+    End(Outcome, Box<Ticket>),
 }
 
 /// Runs the step.
@@ -52,7 +52,7 @@ pub async fn claim(
     let config = &services.config;
     let route = match routing::route(&config.routes, &config.worker, &task, &ticket) {
         RouteOutcome::Found(route) => route,
-        RouteOutcome::NoneFits(choices) => return Ok(Claim::End(no_route(&choices), ticket)),
+        RouteOutcome::NoneFits(choices) => return Ok(Claim::End(no_route(&choices), Box::new(ticket))),
         RouteOutcome::NotAllowed(repository) => return Err(not_allowed(&repository).into()),
     };
     known_mode(route.mode)?;
@@ -77,7 +77,7 @@ pub async fn claim(
     };
     let label = trigger_label(services, &task);
     if let Some(outcome) = obsolete(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str())) {
-        return Ok(Claim::End(outcome, ticket));
+        return Ok(Claim::End(outcome, Box::new(ticket)));
     }
     crash::point("claim:done");
     Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen })))

@@ -129,7 +129,7 @@ impl Talk<'_> {
         let mut said: Option<Written> = None;
         loop {
             let reply = self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
-            self.usage = self.usage + reply.usage;
+            self.usage += reply.usage;
             self.request.messages.push(Message::assistant(reply.text.clone()));
             match self.turn(&reply, &mut said).await? {
                 Turn::Done(patch, written) => return Ok(self.finish(patch, written)),

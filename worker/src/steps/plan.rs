@@ -26,7 +26,7 @@ pub async fn write(
     let mut repairs = services.config.worker.repair_rounds;
     loop {
         let reply = services.model.complete(&request, cancel).await.context("asking the model")?;
-        usage = usage + reply.usage;
+        usage += reply.usage;
         let human = |reason: String| Ok(Next::End(Outcome::NeedsHuman { reason }));
         let problem = match reply.stop {
             Stop::End => match prompt::parse_plan_reply(&reply.text) {
