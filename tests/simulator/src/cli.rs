@@ -1,14 +1,16 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
+
+use crate::server::SimulatorOptions;
 
 /// Serves Jira Cloud, GitHub with git over HTTP, and three model APIs on one address, in memory.
 ///
 /// Prints the settings that let jira-agent use it as `export NAME=VALUE` lines, then serves until it is interrupted. Ends with 1 when a
-/// request came that no service knows or that the real service would refuse as malformed; those are listed on stderr.
+/// request came that no service knows or that the real service would refuse as malformed; those are listed on stderr. Ends with 65 when the scenario is not right.
 #[derive(Debug, Parser)]
 #[command(name = "jira-agent-simulator", version)]
 pub struct Cli {
@@ -24,6 +26,29 @@ pub struct Cli {
     /// The address that clients reach it by, when it is not the one it listens on.
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+}
+
+impl Cli {
+    /// How to start the simulator.
+    #[must_use]
+    pub fn options(&self) -> SimulatorOptions {
+        SimulatorOptions {
+            listen: self.listen,
+            public_url: self.public_url.clone(),
+            journal_file: self.journal_file.clone(),
+            keep_authorization: false,
+        }
+    }
+
+    /// The folder that the scenario's own paths are seen from.
+    #[must_use]
+    pub fn base(&self) -> PathBuf {
+        self.scenario
+            .as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned)
+            .unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

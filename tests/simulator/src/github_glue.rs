@@ -3,32 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use axum::response::IntoResponse;
-use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::github::{GitHub, IssueSeed, Permission};
-use crate::problems::Problems;
 
 /// The token of the agent's account unless a scenario says otherwise.
 pub const TOKEN: &str = "ghp_SimulatedGitHubToken00NotARealSecret";
 /// The login of the agent's account unless a scenario says otherwise.
 pub const LOGIN: &str = "jira-agent";
-
-/// GitHub's routes, and its answer to every path that is nobody's.
-pub(crate) fn router(github: &GitHub, problems: &Problems) -> Router {
-    let problems = problems.clone();
-    let unknown = move |request: Request<Body>| async move {
-        problems.report(format!("{} {}: no such route", request.method(), request.uri()));
-        let documentation = "https://docs.github.com/rest";
-        let body = json!({"message": "Not Found", "documentation_url": documentation, "status": "404"});
-        (StatusCode::NOT_FOUND, Json(body)).into_response()
-    };
-    github.router().fallback(unknown)
-}
 
 /// Section `[github]` of a scenario.
 #[derive(Debug, Deserialize)]

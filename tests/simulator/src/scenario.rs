@@ -204,6 +204,15 @@ impl Scenario {
         Ok(())
     }
 
+    /// The same as [`Scenario::settings`] for a shell: lines of `export NAME=VALUE`.
+    #[must_use]
+    pub fn exports(&self, url: &str) -> String {
+        let lines = self.settings(url).into_iter();
+        lines
+            .map(|(name, value)| format!("export {name}={value}\n"))
+            .collect()
+    }
+
     /// The settings that let the product use the simulator at `url`: names and values.
     #[must_use]
     pub fn settings(&self, url: &str) -> Vec<(&'static str, String)> {

@@ -23,7 +23,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::control;
 use crate::fault::{Action, Answer, Faults};
 use crate::github::GitHub;
-use crate::github_glue;
 use crate::jira::Jira;
 use crate::journal::Journal;
 use crate::models::Models;
@@ -209,7 +208,7 @@ impl Front {
             journal: services.journal.clone(),
             faults: services.faults.clone(),
             jira: services.jira.router(),
-            github: github_glue::router(&services.github, &services.problems),
+            github: services.github.router(),
             models: services.models.router(),
             control: control::router(services.clone()),
         })

@@ -197,7 +197,7 @@ async fn it_refuses_a_scenario_that_is_not_right() {
         std::fs::write(&file, text).unwrap();
         let child = command().arg("--scenario").arg(&file).spawn().unwrap();
         let (code, problem) = end(child).await;
-        assert_eq!(code, 1);
+        assert_eq!(code, 65);
         assert!(problem.contains(words), "{problem:?} does not say {words:?}");
     }
     let child = command()
@@ -207,7 +207,7 @@ async fn it_refuses_a_scenario_that_is_not_right() {
         .unwrap();
     let (code, problem) = end(child).await;
     assert!(
-        code == 1 && problem.contains("none.toml cannot be read"),
+        code == 65 && problem.contains("none.toml cannot be read"),
         "{problem}"
     );
 }

@@ -2,13 +2,14 @@ use std::time::Instant;
 
 use jira_agent_simulator::fault::{Action, Answer, Fault};
 use jira_agent_simulator::jira::{self, rate_limited};
+use jira_agent_simulator::models::Reply;
 use jira_agent_simulator::service::Service;
 use jira_agent_simulator::{Simulator, SimulatorOptions};
 use regex::Regex;
 use reqwest::{Method, Response};
 use serde_json::json;
 
-use super::support::{HANG, World, client, document, nothing, read, world};
+use super::support::{HANG, PATIENCE, World, client, document, nothing, read, world};
 
 const COMMENTS: &str = "issue/PROJ-1/comment";
 
@@ -89,10 +90,12 @@ async fn a_hang_lasts_until_the_client_gives_up_or_the_simulator_stops() {
     let World { simulator, client } = world;
     let url = format!("{}/rest/api/3/{COMMENTS}", simulator.url());
     let hung = tokio::spawn(client.post(url).send());
-    let arrived = || simulator.journal().entries().len() == 3;
-    while !arrived() {
-        tokio::task::yield_now().await;
-    }
+    let arrived = async {
+        while simulator.journal().entries().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrived).await.unwrap();
     drop(simulator);
     assert!(hung.await.unwrap().is_err());
 }
@@ -123,6 +126,25 @@ async fn a_truncated_body_breaks_off_after_so_many_bytes() {
     };
     assert!(end.is_err(), "the end looked whole");
     assert_eq!(got.len(), 10);
+}
+
+#[tokio::test]
+async fn a_stream_is_truncated_too() {
+    let world = world().await;
+    super::models::answer(&world, Reply::text("word ".repeat(100)));
+    world
+        .simulator
+        .faults()
+        .add(Fault::new("/v1/messages$", Action::TruncateBody(500)).unwrap());
+    let mut response = world.anthropic(&super::models::ask(true)).send().await.unwrap();
+    let mut got = 0;
+    let end = loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => got += chunk.len(),
+            end => break end,
+        }
+    };
+    assert!(end.is_err() && got == 500, "{got} bytes");
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ mod control;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod github;
+#[cfg(test)]
 mod jira;
 #[cfg(test)]
 mod jira_writes;

@@ -130,7 +130,10 @@ async fn anthropic_answers_whole_and_accounts_for_its_cache() {
     let first = read(world.anthropic(&body).send().await.unwrap(), 200).await;
     assert_eq!(
         (&first["content"], &first["stop_reason"]),
-        (&json!([{"type": "text", "text": TEXT}]), &json!("end_turn"))
+        (
+            &json!([{"type": "text", "text": TEXT, "citations": null}]),
+            &json!("end_turn")
+        )
     );
     assert_eq!(
         (&first["type"], &first["role"], &first["model"]),

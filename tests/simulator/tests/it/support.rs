@@ -10,7 +10,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 /// No answer of the simulator takes longer unless it is meant to hang.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a hang is watched before it counts as one.
 pub const HANG: Duration = Duration::from_millis(300);
 
@@ -24,7 +24,12 @@ pub fn client() -> Client {
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
+    Client::builder()
+        .user_agent("jira-agent-tests")
+        .timeout(PATIENCE)
+        .no_proxy()
+        .build()
+        .unwrap()
 }
 
 /// A simulator with two people and the ticket PROJ-1, which `dev1` has.

@@ -49,6 +49,8 @@ impl Message {
             "cache_read_input_tokens": read,
             "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
             "output_tokens": output_tokens,
+            "server_tool_use": null,
+            "inference_geo": null,
             "service_tier": "standard",
         })
     }
@@ -56,7 +58,7 @@ impl Message {
     fn head(&self) -> Value {
         json!({
             "id": self.id, "type": "message", "role": "assistant", "model": self.model, "content": [],
-            "stop_reason": null, "stop_sequence": null,
+            "container": null, "stop_reason": null, "stop_sequence": null, "stop_details": null,
         })
     }
 
@@ -76,7 +78,7 @@ impl Message {
             .map(|text| json!({"type": "thinking", "thinking": text, "signature": "c2ln"}));
         let text = Some(&self.reply.text)
             .filter(|text| !text.is_empty())
-            .map(|text| json!({"type": "text", "text": text}));
+            .map(|text| json!({"type": "text", "text": text, "citations": null}));
         message["content"] = thinking.chain(text).collect();
         message["stop_reason"] = json!(self.stop_reason());
         message["stop_details"] = self.stop_details();
@@ -118,10 +120,15 @@ impl Message {
                 .iter()
                 .map(|text| json!({"type": "text_delta", "text": text}))
                 .collect();
-            events.extend(block(index, json!({"type": "text", "text": ""}), deltas));
+            events.extend(block(
+                index,
+                json!({"type": "text", "text": "", "citations": null}),
+                deltas,
+            ));
         }
         let delta = json!({
-            "stop_reason": self.stop_reason(), "stop_sequence": null, "stop_details": self.stop_details(),
+            "container": null, "stop_reason": self.stop_reason(), "stop_sequence": null,
+            "stop_details": self.stop_details(),
         });
         let mut end = json!({"delta": delta});
         if !self.reply.usage.absent {
