@@ -196,7 +196,7 @@ impl Desk<'_> {
         };
         let whole = lines.len() <= room.lines && text.len() <= room.bytes;
         let ranges = if whole {
-            Vec::from([0..lines.len()])
+            std::iter::once(0..lines.len()).collect()
         } else {
             let identifiers = &self.mentions.identifiers;
             windows::choose(
