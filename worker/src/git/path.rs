@@ -38,6 +38,25 @@ pub fn check_path(path: &str) -> Result<(), UnsafePath> {
     }
 }
 
+/// Checks one name of a commit that others have made: what git itself refuses to check out, and no more. `path` is for
+/// the message.
+pub(super) fn check_name(name: &[u8], path: &str) -> Result<(), UnsafePath> {
+    let broken = match name {
+        b"" => Some("a part is empty"),
+        b"." | b".." => Some("it has a part `.` or `..`"),
+        _ if name.contains(&b'/') => Some("a part holds a slash"),
+        _ if is_git_directory(&String::from_utf8_lossy(name)) => Some("a part means git's own directory"),
+        _ => None,
+    };
+    match broken {
+        Some(why) => Err(UnsafePath {
+            path: path.chars().take(200).collect(),
+            why,
+        }),
+        None => Ok(()),
+    }
+}
+
 fn broken_part(part: &str) -> Option<&'static str> {
     match part {
         "" => Some("it has an empty part"),

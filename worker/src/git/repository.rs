@@ -1,10 +1,13 @@
 //! Opening the trusted git directory, and how local git failures look.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use git2::{Config, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 use jira_agent::domain::CommitId;
+
+use super::UnsafePath;
 
 /// A failure of git on local objects.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,25 @@ pub enum ObjectError {
         path: String,
         /// The commit looked into.
         commit: CommitId,
+    },
+    /// The commit holds a path that git forbids.
+    #[error(transparent)]
+    UnsafePath(#[from] UnsafePath),
+    /// A file of the commit cannot be written.
+    #[error("cannot write `{path}`")]
+    Unwritable {
+        /// The path in the commit, or the directory to write into.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The commit holds more than a repository has: it would fill the disk or the memory.
+    #[error("a commit in {} holds too many {what}", git_dir.display())]
+    TooLarge {
+        /// The git directory.
+        git_dir: PathBuf,
+        /// What there is too much of.
+        what: &'static str,
     },
     /// The caller's token was cancelled.
     #[error("the work on {} was cancelled", git_dir.display())]

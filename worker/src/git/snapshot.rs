@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use git2::{ObjectType, Oid, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use git2::{ObjectType, Oid, Repository, Tree};
 use jira_agent::domain::CommitId;
 
 use super::ObjectError;
 use super::repository::{failed, oid, open};
+
+/// The most entries of a commit: a few small objects can stand for billions of files.
+pub(super) const MAX_ENTRIES: usize = 1_000_000;
 
 /// What an entry of a commit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,49 +89,47 @@ impl Snapshot {
         &self.commit
     }
 
-    /// All entries but directories, in git's order. A name that is not UTF-8 is left out: it cannot be shown or edited,
+    /// All entries but directories, sorted by path. A name that is not UTF-8 is left out: it cannot be shown or edited,
     /// and a commit keeps it as it is.
     ///
     /// # Errors
-    /// When an object is missing or broken.
+    /// `TooLarge`, or a missing or broken object.
     pub fn entries(&self) -> Result<Vec<Entry>, ObjectError> {
-        self.list()
-            .map_err(failed("list a commit's files", &self.git_dir))
-    }
-
-    fn list(&self) -> Result<Vec<Entry>, git2::Error> {
-        let objects = self.repository.odb()?;
+        let library = failed("list a commit's files", &self.git_dir);
+        let objects = self.repository.odb().map_err(&library)?;
         let mut entries = Vec::new();
-        let mut failure = None;
-        self.tree()?.walk(TreeWalkMode::PreOrder, |directory, entry| {
-            let (Some(mode), Ok(name)) = (Mode::of(entry.filemode()), entry.name()) else {
-                return TreeWalkResult::Ok;
-            };
-            let size = match mode {
-                Mode::Gitlink => Ok(0),
-                _ => objects.read_header(entry.id()).map(|(size, _)| size as u64),
-            };
-            match size {
-                Ok(size) => {
-                    let path = format!("{directory}{name}");
-                    entries.push(Entry {
-                        path,
-                        mode,
-                        size,
-                        oid: entry.id().to_string(),
-                    });
-                    TreeWalkResult::Ok
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    TreeWalkResult::Abort
-                }
+        // Directories still to be listed, the next one last.
+        let mut directories = vec![(String::new(), self.tree)];
+        while let Some((above, id)) = directories.pop() {
+            let tree = self.repository.find_tree(id).map_err(&library)?;
+            for entry in &tree {
+                let Ok(name) = entry.name() else { continue };
+                let path = format!("{above}{name}");
+                let Some(mode) = Mode::of(entry.filemode()) else {
+                    directories.push((format!("{path}/"), entry.id()));
+                    continue;
+                };
+                let size = match mode {
+                    Mode::Gitlink => 0,
+                    _ => objects.read_header(entry.id()).map_err(&library)?.0 as u64,
+                };
+                let oid = entry.id().to_string();
+                entries.push(Entry {
+                    path,
+                    mode,
+                    size,
+                    oid,
+                });
             }
-        })?;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(entries),
+            if entries.len() + directories.len() > MAX_ENTRIES {
+                return Err(ObjectError::TooLarge {
+                    git_dir: self.git_dir.clone(),
+                    what: "files",
+                });
+            }
         }
+        entries.sort_unstable_by(|one, two| one.path.cmp(&two.path));
+        Ok(entries)
     }
 
     /// The bytes of a file; of a symlink the path it points to. Links are not followed.

@@ -2,9 +2,11 @@ use std::path::Path;
 
 use jira_agent::domain::CommitId;
 use jira_agent_worker::git::{
-    Change, ChangeKind, CommitError, DiffStat, MergeBase, Mode, Snapshot, changed_paths, commit, diff_stat,
-    filtered_paths, is_lfs_pointer, merge_base, unified_diff,
+    Change, ChangeKind, CommitError, DiffStat, MergeBase, Mode, Snapshot, changed_paths, checkout, commit,
+    diff_stat, filtered_paths, is_lfs_pointer, merge_base, unified_diff,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use super::new_commit;
 use super::server::{Remote, git};
@@ -216,6 +218,83 @@ fn reading_names_what_is_missing_and_what_is_no_file() {
     assert!(snapshot.read("link/file").is_err());
     let absent: CommitId = "0123456789".repeat(4).parse().unwrap();
     assert!(Snapshot::open(&remote.bare, &absent).is_err());
+}
+
+#[test]
+fn a_commit_that_would_write_outside_the_tree_or_without_end_is_not_checked_out() {
+    let (_dir, remote, head) = repository(&[("a", b"x")]);
+    let blob = git(&remote.bare, &["rev-parse", &format!("{head}:a")])
+        .trim()
+        .to_owned();
+    let commit_of = |tree: &str| -> CommitId {
+        git(&remote.bare, &["commit-tree", tree, "-m", "hostile"])
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let raw_tree = |entries: &[(&str, &str, &str)]| -> String {
+        let mut bytes = Vec::new();
+        for (mode, name, id) in entries {
+            bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+            bytes.extend((0..20).map(|n| u8::from_str_radix(&id[2 * n..2 * n + 2], 16).unwrap()));
+        }
+        let file = remote.bare.join("raw");
+        std::fs::write(&file, bytes).unwrap();
+        git(
+            &remote.bare,
+            &["hash-object", "-t", "tree", "-w", "--literally", "raw"],
+        )
+        .trim()
+        .to_owned()
+    };
+    let inner = raw_tree(&[("100644", "x", &blob)]);
+    let link = git(&remote.bare, &["rev-parse", &format!("{head}:a")])
+        .trim()
+        .to_owned();
+    // Two small objects that stand for a million entries.
+    let names: Vec<String> = (1000..2001).map(|n| n.to_string()).collect();
+    let wide = |mode, id| {
+        raw_tree(
+            &names
+                .iter()
+                .map(|name| (mode, name.as_str(), id))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let bomb = wide("40000", &wide("160000", head.as_str()));
+    let mut deep = inner.clone();
+    for _ in 0..400 {
+        deep = raw_tree(&[("40000", "d", &deep)]);
+    }
+    let out = tempfile::tempdir().unwrap();
+    let attempt = |tree: &str, name: &str| {
+        let target = out.path().join(name);
+        std::fs::create_dir(&target).unwrap();
+        checkout(&remote.bare, &commit_of(tree), &target, &CancellationToken::new())
+            .unwrap_err()
+            .to_string()
+    };
+    for (name, case) in [
+        ("..", "dots"),
+        (".git", "git"),
+        (".GIT", "upper"),
+        ("a/../../x", "slash"),
+    ] {
+        let error = attempt(&raw_tree(&[("40000", name, &inner)]), case);
+        assert!(error.contains("cannot be written"), "{name}: {error}");
+    }
+    let twice = raw_tree(&[("120000", "a", &link), ("40000", "a", &inner)]);
+    assert_eq!(attempt(&twice, "twice"), "cannot write `a`");
+    assert!(attempt(&deep, "deep").contains("too many directories in each other"));
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 6);
+    let snapshot = Snapshot::open(&remote.bare, &commit_of(&bomb)).unwrap();
+    assert!(
+        snapshot
+            .entries()
+            .unwrap_err()
+            .to_string()
+            .contains("too many files")
+    );
 }
 
 #[test]
