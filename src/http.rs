@@ -108,18 +108,8 @@ impl HttpError {
 }
 
 fn excerpt(body: &str) -> String {
-    let line: String = body
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(300)
-        .collect();
-    if line.is_empty() {
-        line
-    } else {
-        format!(": {line}")
-    }
+    let line: String = body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+    if line.is_empty() { line } else { format!(": {line}") }
 }
 
 /// Reads a rate limit out of an answer from 400: how long to wait, when it is one.
@@ -163,13 +153,7 @@ impl Http {
             cap: Duration::from_secs(15),
             budget: config.retry_budget,
         };
-        Ok(Self {
-            client,
-            timeout: config.timeout,
-            policy,
-            cancel,
-            read_limit: standard_limit,
-        })
+        Ok(Self { client, timeout: config.timeout, policy, cancel, read_limit: standard_limit })
     }
 
     /// The same client for a service that announces its limits in a way of its own.
@@ -238,25 +222,14 @@ impl Http {
             }
             Err(_) => {
                 tracing::debug!(%method, host, path = url.path(), duration_ms, "the request timed out");
-                let verdict = if safety == Safety::Idempotent {
-                    Verdict::Again
-                } else {
-                    Verdict::Stop
-                };
+                let verdict = if safety == Safety::Idempotent { Verdict::Again } else { Verdict::Stop };
                 let why = format!("no answer within {} s", self.timeout.as_secs());
-                return Err(Failure {
-                    error: HttpError::Ambiguous { host, why },
-                    verdict,
-                });
+                return Err(Failure { error: HttpError::Ambiguous { host, why }, verdict });
             }
         };
         tracing::debug!(%method, host, path = url.path(), status = status.as_u16(), duration_ms, "request");
         if status.as_u16() < 400 {
-            return Ok(Response {
-                status,
-                headers,
-                body,
-            });
+            return Ok(Response { status, headers, body });
         }
         let text: String = String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned();
         let limit = (self.read_limit)(status, &headers, &text);
@@ -275,10 +248,7 @@ impl Http {
         while let Some(chunk) = stream.next().await {
             body.extend_from_slice(&chunk?);
             if body.len() > BODY_LIMIT {
-                tracing::warn!(
-                    host,
-                    "an answer was larger than {BODY_LIMIT} bytes and was dropped"
-                );
+                tracing::warn!(host, "an answer was larger than {BODY_LIMIT} bytes and was dropped");
                 return Err(Exchange::TooLarge);
             }
         }
@@ -297,20 +267,15 @@ impl Http {
         if let Some(retry_after) = limit {
             // A limited request was refused, so even a write can be sent again.
             let verdict = Verdict::AgainAfter(retry_after);
-            return Failure {
-                error: HttpError::RateLimited { host, retry_after },
-                verdict,
-            };
+            return Failure { error: HttpError::RateLimited { host, retry_after }, verdict };
         }
         match safety {
-            Safety::Idempotent if is_passing(status) => Failure {
-                error: HttpError::Status { host, status, body },
-                verdict: Verdict::Again,
-            },
-            Safety::NotIdempotent if status.is_server_error() => Failure::plain(HttpError::Ambiguous {
-                host,
-                why: status.to_string(),
-            }),
+            Safety::Idempotent if is_passing(status) => {
+                Failure { error: HttpError::Status { host, status, body }, verdict: Verdict::Again }
+            }
+            Safety::NotIdempotent if status.is_server_error() => {
+                Failure::plain(HttpError::Ambiguous { host, why: status.to_string() })
+            }
             _ => Failure::plain(HttpError::Status { host, status, body }),
         }
     }
@@ -335,45 +300,28 @@ struct Failure {
 
 impl Failure {
     fn plain(error: HttpError) -> Self {
-        Self {
-            error,
-            verdict: Verdict::Stop,
-        }
+        Self { error, verdict: Verdict::Stop }
     }
 }
 
 fn transport_failure(host: String, source: reqwest::Error, safety: Safety) -> Failure {
     // Without a connection nothing was sent.
     if source.is_connect() || safety == Safety::Idempotent {
-        let verdict = if source.is_builder() {
-            Verdict::Stop
-        } else {
-            Verdict::Again
-        };
-        return Failure {
-            error: HttpError::Unreachable { host, source },
-            verdict,
-        };
+        let verdict = if source.is_builder() { Verdict::Stop } else { Verdict::Again };
+        return Failure { error: HttpError::Unreachable { host, source }, verdict };
     }
-    Failure::plain(HttpError::Ambiguous {
-        host,
-        why: "the connection broke".to_owned(),
-    })
+    Failure::plain(HttpError::Ambiguous { host, why: "the connection broke".to_owned() })
 }
 
 fn unexpected(request: &Request, why: &str) -> HttpError {
-    HttpError::Unexpected {
-        host: host(request.url()),
-        why: why.to_owned(),
-    }
+    HttpError::Unexpected { host: host(request.url()), why: why.to_owned() }
 }
 
 /// Host and port of an address, for messages.
 #[must_use]
 pub fn host(url: &url::Url) -> String {
     let name = url.host_str().unwrap_or("an address without host");
-    url.port()
-        .map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
+    url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
 /// Statuses that often pass by themselves.
@@ -411,9 +359,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.parse::<f64>() {
         return (seconds.is_finite() && seconds >= 0.0).then(|| bounded(seconds));
     }
-    let date = httpdate::parse_http_date(value)
-        .ok()
-        .and_then(|date| Timestamp::try_from(date).ok())?;
+    let date = httpdate::parse_http_date(value).ok().and_then(|date| Timestamp::try_from(date).ok())?;
     Some(until(date, now))
 }
 
@@ -438,20 +384,13 @@ fn bounded(seconds: f64) -> Duration {
 }
 
 fn text<'headers>(headers: &'headers HeaderMap, name: &str) -> Option<&'headers str> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::trim)
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
 /// Whether requests with this method may be repeated by their definition (RFC 9110 §9.2.2).
 #[must_use]
 pub fn safety_of(method: &Method) -> Safety {
-    if method.is_idempotent() {
-        Safety::Idempotent
-    } else {
-        Safety::NotIdempotent
-    }
+    if method.is_idempotent() { Safety::Idempotent } else { Safety::NotIdempotent }
 }
 
 #[cfg(test)]
@@ -459,10 +398,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
     fn wait(pairs: &[(&'static str, &str)]) -> Option<u64> {
@@ -474,10 +410,7 @@ mod tests {
     fn every_documented_announcement_of_a_wait_is_read() {
         assert_eq!(wait(&[("retry-after", "7")]), Some(7));
         assert_eq!(wait(&[("retry-after-ms", "2500")]), Some(2));
-        assert_eq!(
-            wait(&[("retry-after", "Mon, 02 Mar 2026 10:01:00 GMT")]),
-            Some(60)
-        );
+        assert_eq!(wait(&[("retry-after", "Mon, 02 Mar 2026 10:01:00 GMT")]), Some(60));
         assert_eq!(wait(&[("x-ratelimit-reset", "1772445630")]), Some(30));
         assert_eq!(wait(&[("x-ratelimit-reset", "2026-03-02T10:15Z")]), Some(900));
         assert_eq!(wait(&[("x-ratelimit-reset", "2026-03-02T10:15:30Z")]), Some(930));

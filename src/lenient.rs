@@ -24,10 +24,7 @@ where
     let Value::Array(values) = Value::deserialize(deserializer)? else {
         return Ok(Vec::new());
     };
-    Ok(values
-        .into_iter()
-        .filter_map(|value| serde_json::from_value(value).ok())
-        .collect())
+    Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
 }
 
 #[cfg(test)]
@@ -44,11 +41,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_null_or_odd_is_the_default() {
-        for body in [
-            "{}",
-            r#"{"name":null,"labels":null}"#,
-            r#"{"name":7,"labels":"x"}"#,
-        ] {
+        for body in ["{}", r#"{"name":null,"labels":null}"#, r#"{"name":7,"labels":"x"}"#] {
             let wire: Wire = serde_json::from_str(body).unwrap();
             assert!(wire.name.is_empty() && wire.labels.is_empty(), "{body}");
         }

@@ -33,9 +33,7 @@ pub struct Redactor {
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redactor")
-            .field("forms", &self.read().forms.len())
-            .finish()
+        f.debug_struct("Redactor").field("forms", &self.read().forms.len()).finish()
     }
 }
 
@@ -45,17 +43,12 @@ impl Redactor {
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut known = Known::default();
         known.learn(secrets);
-        Self {
-            known: Arc::new(RwLock::new(known)),
-        }
+        Self { known: Arc::new(RwLock::new(known)) }
     }
 
     /// Learns a secret that came up at run time, e.g. a token made for one run.
     pub fn add(&self, secret: Secret) {
-        self.known
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .learn([secret]);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).learn([secret]);
     }
 
     /// The text without secrets. Allocates only when there is something to hide.
@@ -85,10 +78,7 @@ impl Redactor {
     /// line) do not count.
     #[must_use]
     pub fn contains_secret(&self, text: &str) -> bool {
-        self.read()
-            .automaton
-            .as_ref()
-            .is_some_and(|known| known.is_match(text))
+        self.read().automaton.as_ref().is_some_and(|known| known.is_match(text))
             || TELLING.iter().any(|pattern| pattern.is_match(text))
     }
 
@@ -121,20 +111,13 @@ impl Known {
         let Some(automaton) = &self.automaton else {
             return Vec::new();
         };
-        automaton
-            .find_overlapping_iter(text)
-            .map(|found| found.range())
-            .collect()
+        automaton.find_overlapping_iter(text).map(|found| found.range()).collect()
     }
 }
 
 /// How a secret looks in the places that it may get into.
 fn forms(secret: &str) -> Vec<String> {
-    const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
+    const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     let percent = utf8_percent_encode(secret, UNRESERVED).to_string();
     let mut forms = vec![
         secret.to_owned(),
@@ -142,10 +125,7 @@ fn forms(secret: &str) -> Vec<String> {
         percent,
         url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
         secret.escape_debug().to_string(),
-        serde_json::Value::from(secret)
-            .to_string()
-            .trim_matches('"')
-            .to_owned(),
+        serde_json::Value::from(secret).to_string().trim_matches('"').to_owned(),
         BASE64_STANDARD.encode(secret),
         BASE64_STANDARD_NO_PAD.encode(secret),
         BASE64_URL_SAFE_NO_PAD.encode(secret),
@@ -161,11 +141,7 @@ fn lower_hex(percent: &str) -> String {
     let mut after = usize::MAX;
     let lower = |c: char| {
         after = if c == '%' { 0 } else { after.saturating_add(1) };
-        if (1..=2).contains(&after) {
-            c.to_ascii_lowercase()
-        } else {
-            c
-        }
+        if (1..=2).contains(&after) { c.to_ascii_lowercase() } else { c }
     };
     percent.chars().map(lower).collect()
 }
@@ -185,10 +161,7 @@ fn inside_base64(secret: &str, before: usize) -> Vec<String> {
     let engines = [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD];
     let encoded = engines.map(|engine| engine.encode(&bytes));
     let pieces = encoded.iter().filter_map(|text| text.get(pure.clone()));
-    pieces
-        .filter(|piece| piece.len() >= SHORTEST_BASE64_PIECE)
-        .map(str::to_owned)
-        .collect()
+    pieces.filter(|piece| piece.len() >= SHORTEST_BASE64_PIECE).map(str::to_owned).collect()
 }
 
 /// Tokens whose shape says whose they are.
@@ -224,10 +197,7 @@ const LIKELY_PATTERNS: [&str; 5] = [
 
 fn compile(patterns: &[&str]) -> Vec<Regex> {
     // A test holds that every pattern compiles.
-    patterns
-        .iter()
-        .filter_map(|pattern| Regex::new(pattern).ok())
-        .collect()
+    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
 }
 
 fn find_pattern(pattern: &Regex, text: &str, ranges: &mut Vec<Range<usize>>) {
@@ -236,11 +206,7 @@ fn find_pattern(pattern: &Regex, text: &str, ranges: &mut Vec<Range<usize>>) {
     }
     for captures in pattern.captures_iter(text) {
         let hidden = captures.iter().flatten().last();
-        ranges.extend(
-            hidden
-                .filter(|found| found.as_str() != MASK)
-                .map(|found| found.range()),
-        );
+        ranges.extend(hidden.filter(|found| found.as_str() != MASK).map(|found| found.range()));
     }
 }
 
@@ -281,13 +247,9 @@ mod tests {
     #[test]
     fn a_text_without_secrets_is_not_copied() {
         let redactor = knowing(&["correct horse"]);
-        for text in [
-            "",
-            "plain",
-            "risk-assessment-of-the-whole-shop",
-            "basic authentication",
-            "https://host/@user",
-        ] {
+        for text in
+            ["", "plain", "risk-assessment-of-the-whole-shop", "basic authentication", "https://host/@user"]
+        {
             assert!(matches!(redactor.redact(text), Cow::Borrowed(_)), "{text}");
         }
     }
@@ -304,10 +266,7 @@ mod tests {
         ];
         for text in texts {
             let clean = redactor.redact(text);
-            assert!(
-                clean.contains(MASK) && !clean.contains("ss"),
-                "{text} became {clean}"
-            );
+            assert!(clean.contains(MASK) && !clean.contains("ss"), "{text} became {clean}");
         }
         for user in ["", "a", "ab", "agent@acme.example:"] {
             let header = BASE64_STANDARD.encode(format!("{user}p/ss w\"rd\nÄ+~"));
@@ -348,10 +307,7 @@ mod tests {
         let a = "a1B2".repeat(9);
         let cases = [
             (format!("token ghp_{a}."), "token ***".to_owned()),
-            (
-                format!("ghs_123456_eyJ{a}.eyJ{a}.{a} next"),
-                "*** next".to_owned(),
-            ),
+            (format!("ghs_123456_eyJ{a}.eyJ{a}.{a} next"), "*** next".to_owned()),
             (format!("github_pat_11AAA_{a}, x"), "***, x".to_owned()),
             (format!("key=sk-ant-api03-{a}"), "key=***".to_owned()),
             (format!("key=sk-proj-{a}"), "key=***".to_owned()),
@@ -359,27 +315,15 @@ mod tests {
             (format!("xoxb-{a}"), "***".to_owned()),
             ("AKIAIOSFODNN7EXAMPLE!".to_owned(), "***!".to_owned()),
             (format!("eyJ{a}.eyJ{a}.{a}"), "***".to_owned()),
-            (
-                format!("Authorization: Bearer {a}"),
-                "Authorization: Bearer ***".to_owned(),
-            ),
-            (
-                r#"{"authorization":"Basic dTpw"}"#.to_owned(),
-                r#"{"authorization":"Basic ***"}"#.to_owned(),
-            ),
+            (format!("Authorization: Bearer {a}"), "Authorization: Bearer ***".to_owned()),
+            (r#"{"authorization":"Basic dTpw"}"#.to_owned(), r#"{"authorization":"Basic ***"}"#.to_owned()),
             ("x-api-key: abc".to_owned(), "x-api-key: ***".to_owned()),
-            (
-                "amqp://guest:guest@host/%2f".to_owned(),
-                "amqp://***@host/%2f".to_owned(),
-            ),
+            ("amqp://guest:guest@host/%2f".to_owned(), "amqp://***@host/%2f".to_owned()),
             (
                 "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nx".to_owned(),
                 "***\nx".to_owned(),
             ),
-            (
-                r#"{"k":"-----BEGIN PRIVATE KEY-----\nMIIE"}"#.to_owned(),
-                r#"{"k":"***"}"#.to_owned(),
-            ),
+            (r#"{"k":"-----BEGIN PRIVATE KEY-----\nMIIE"}"#.to_owned(), r#"{"k":"***"}"#.to_owned()),
         ];
         for (text, clean) in cases {
             assert_eq!(redactor.redact(&text), clean);
@@ -390,11 +334,8 @@ mod tests {
     #[test]
     fn code_that_speaks_of_credentials_may_leave() {
         let redactor = Redactor::default();
-        for text in [
-            "Authorization: Bearer {token}",
-            "https://user:password@host/",
-            "let key = \"sk-…\";",
-        ] {
+        for text in ["Authorization: Bearer {token}", "https://user:password@host/", "let key = \"sk-…\";"]
+        {
             assert!(!redactor.contains_secret(text), "{text}");
         }
         assert!(redactor.contains_secret("AKIAIOSFODNN7EXAMPLE"));

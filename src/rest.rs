@@ -39,8 +39,7 @@ impl Call {
 
     /// The path, segment by segment; each is encoded.
     pub(crate) fn at<Segment: ToString>(mut self, path: impl IntoIterator<Item = Segment>) -> Self {
-        self.path
-            .extend(path.into_iter().map(|segment| segment.to_string()));
+        self.path.extend(path.into_iter().map(|segment| segment.to_string()));
         self
     }
 

@@ -149,37 +149,25 @@ mod tests {
 
     #[tokio::test]
     async fn it_tries_again_until_it_works() {
-        assert_eq!(
-            tries_until(&POLICY, &CancellationToken::new(), Verdict::Again, 4).await,
-            (4, true)
-        );
+        assert_eq!(tries_until(&POLICY, &CancellationToken::new(), Verdict::Again, 4).await, (4, true));
     }
 
     #[tokio::test]
     async fn a_verdict_of_stop_ends_it_at_once() {
-        assert_eq!(
-            tries_until(&POLICY, &CancellationToken::new(), Verdict::Stop, 4).await,
-            (1, false)
-        );
+        assert_eq!(tries_until(&POLICY, &CancellationToken::new(), Verdict::Stop, 4).await, (1, false));
     }
 
     #[tokio::test]
     async fn a_wait_beyond_the_budget_is_not_begun() {
         let verdict = Verdict::AgainAfter(Duration::from_secs(3600));
-        assert_eq!(
-            tries_until(&POLICY, &CancellationToken::new(), verdict, 4).await,
-            (1, false)
-        );
+        assert_eq!(tries_until(&POLICY, &CancellationToken::new(), verdict, 4).await, (1, false));
     }
 
     #[tokio::test]
     async fn a_shutdown_ends_the_wait() {
         let cancel = CancellationToken::new();
         cancel.cancel();
-        let long = RetryPolicy {
-            budget: Duration::from_secs(3600),
-            ..POLICY
-        };
+        let long = RetryPolicy { budget: Duration::from_secs(3600), ..POLICY };
         let verdict = Verdict::AgainAfter(Duration::from_secs(600));
         assert_eq!(tries_until(&long, &cancel, verdict, 4).await, (1, false));
     }

@@ -43,7 +43,8 @@ pub fn route(routes: &[RouteConfig], worker: &WorkerConfig, task: &Task, ticket:
         }
         return RouteOutcome::NoneFits(choices(routes));
     };
-    let mode = task.mode.or_else(|| labelled_mode(worker, ticket)).or(found.mode).unwrap_or(worker.default_mode);
+    let mode =
+        task.mode.or_else(|| labelled_mode(worker, ticket)).or(found.mode).unwrap_or(worker.default_mode);
     RouteOutcome::Found(Route {
         repository: found.repo.clone(),
         base_branch: task.base_branch.clone().or_else(|| found.base_branch.clone()),

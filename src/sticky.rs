@@ -144,10 +144,7 @@ mod tests {
                 memory.lag -= 1;
                 return Ok(Vec::new());
             }
-            let own = |(id, text): &(u64, String)| Own {
-                id: (*id).into(),
-                right: text == self.text,
-            };
+            let own = |(id, text): &(u64, String)| Own { id: (*id).into(), right: text == self.text };
             Ok(memory.comments.iter().rev().map(own).collect())
         }
 
@@ -173,10 +170,7 @@ mod tests {
             tokio::task::yield_now().await;
             let mut memory = self.memory.lock().unwrap();
             memory.log.push("update".to_owned());
-            let found = memory
-                .comments
-                .iter_mut()
-                .find(|comment| CommentId::from(comment.0) == id);
+            let found = memory.comments.iter_mut().find(|comment| CommentId::from(comment.0) == id);
             found.ok_or("gone")?.1 = self.text.to_owned();
             Ok(())
         }
@@ -210,10 +204,7 @@ mod tests {
         let board = Fake::new("a");
         let id = upsert(&board).await.unwrap();
         assert_eq!(upsert(&board).await.unwrap(), id);
-        let other = Fake {
-            text: "b",
-            ..board.clone()
-        };
+        let other = Fake { text: "b", ..board.clone() };
         assert_eq!(upsert(&other).await.unwrap(), id);
         assert_eq!(board.texts(), [(1, "b".to_owned())]);
         assert_eq!(board.memory.lock().unwrap().log, ["create", "update"]);

@@ -64,9 +64,7 @@ pub fn init(config: &LogConfig, redactor: Redactor) -> Result<TelemetryGuard, Te
     };
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let look = if json { Look::Json } else { Look::Human { colour } };
-    subscriber(&config.filter, look, redactor, io::stderr)?
-        .try_init()
-        .map_err(TelemetryError::Twice)?;
+    subscriber(&config.filter, look, redactor, io::stderr)?.try_init().map_err(TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(TelemetryGuard(()))
 }
@@ -90,25 +88,11 @@ where
 {
     let filter = EnvFilter::builder()
         .parse(filter)
-        .map_err(|source| TelemetryError::Filter {
-            filter: filter.to_owned(),
-            source,
-        })?;
-    let writer = Redacting {
-        redactor,
-        inner: writer,
-        json: look == Look::Json,
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
+    let writer = Redacting { redactor, inner: writer, json: look == Look::Json };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match look {
-        Look::Json => Box::new(
-            builder
-                .fmt_fields(JsonFields::new())
-                .event_format(FlatJson)
-                .finish(),
-        ),
+        Look::Json => Box::new(builder.fmt_fields(JsonFields::new()).event_format(FlatJson).finish()),
         Look::Human { colour } => Box::new(builder.with_ansi(colour).with_timer(Clock).finish()),
     })
 }
@@ -153,21 +137,13 @@ where
         line.insert("time".to_owned(), format!("{:.3}", Timestamp::now()).into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         // A line of the `log` crate says its target in a field.
-        let target = own
-            .remove("log.target")
-            .unwrap_or_else(|| event.metadata().target().into());
+        let target = own.remove("log.target").unwrap_or_else(|| event.metadata().target().into());
         line.insert("target".to_owned(), target);
         line.insert("message".to_owned(), own.remove("message").unwrap_or_default());
         own.retain(|name, _| !name.starts_with("log."));
-        let spans = context
-            .event_scope()
-            .into_iter()
-            .flat_map(|scope| scope.from_root());
-        let spans = spans.filter_map(|span| {
-            span.extensions()
-                .get::<FormattedFields<N>>()
-                .map(|f| object(&f.fields))
-        });
+        let spans = context.event_scope().into_iter().flat_map(|scope| scope.from_root());
+        let spans =
+            spans.filter_map(|span| span.extensions().get::<FormattedFields<N>>().map(|f| object(&f.fields)));
         for (name, value) in spans.chain([own]).flatten() {
             if !HEAD.contains(&name.as_str()) {
                 line.insert(name, value);
@@ -195,12 +171,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Redacting<W> {
     type Writer = Line<'w, W::Writer>;
 
     fn make_writer(&'w self) -> Self::Writer {
-        Line {
-            redactor: &self.redactor,
-            inner: self.inner.make_writer(),
-            json: self.json,
-            text: Vec::new(),
-        }
+        Line { redactor: &self.redactor, inner: self.inner.make_writer(), json: self.json, text: Vec::new() }
     }
 }
 
@@ -236,10 +207,9 @@ impl<W: Write> Drop for Line<'_, W> {
 /// A line as it is when hiding left it JSON, else as the message of a new one.
 fn still_json(line: Cow<'_, str>) -> Cow<'_, str> {
     match &line {
-        Cow::Owned(text) if serde_json::from_str::<IgnoredAny>(text).is_err() => Cow::Owned(format!(
-            "{}\n",
-            json!({"level": "ERROR", "message": text.trim_end()})
-        )),
+        Cow::Owned(text) if serde_json::from_str::<IgnoredAny>(text).is_err() => {
+            Cow::Owned(format!("{}\n", json!({"level": "ERROR", "message": text.trim_end()})))
+        }
         _ => line,
     }
 }
@@ -280,13 +250,8 @@ mod tests {
     #[test]
     fn a_json_line_is_flat_and_has_the_fields_of_all_spans() {
         let text = captured("info", Look::Json, &[], || {
-            let run = info_span!(
-                "delivery",
-                run.id = "01K",
-                ticket.key = "PROJ-1",
-                attempt = 2,
-                step = "none"
-            );
+            let run =
+                info_span!("delivery", run.id = "01K", ticket.key = "PROJ-1", attempt = 2, step = "none");
             run.in_scope(|| {
                 let step = info_span!("step", step = "clone", repo = tracing::field::Empty);
                 step.record("repo", "acme/shop");
@@ -306,23 +271,13 @@ mod tests {
 
     #[test]
     fn secrets_are_hidden_in_every_part_of_a_line() {
-        for look in [
-            Look::Json,
-            Look::Human { colour: true },
-            Look::Human { colour: false },
-        ] {
+        for look in [Look::Json, Look::Human { colour: true }, Look::Human { colour: false }] {
             let text = captured("info", look, &["correct horse"], || {
                 info_span!("correct horse", field = "correct horse").in_scope(|| {
-                    error!(
-                        error = "correct horse",
-                        "sent correct horse to https://u:p4ss@host"
-                    );
+                    error!(error = "correct horse", "sent correct horse to https://u:p4ss@host");
                 });
             });
-            assert!(
-                text.contains("***@host") && !text.contains("horse") && !text.contains("p4ss"),
-                "{text}"
-            );
+            assert!(text.contains("***@host") && !text.contains("horse") && !text.contains("p4ss"), "{text}");
         }
     }
 
@@ -340,19 +295,13 @@ mod tests {
             info!("too quiet");
             error!(size_bytes = 3, "disk full");
         });
-        assert!(
-            text.contains("ERROR") && text.contains("disk full size_bytes=3"),
-            "{text}"
-        );
+        assert!(text.contains("ERROR") && text.contains("disk full size_bytes=3"), "{text}");
         assert!(!text.contains("quiet"));
     }
 
     #[test]
     fn a_broken_filter_is_an_error_that_names_it() {
-        let config = LogConfig {
-            format: LogFormat::Auto,
-            filter: "info,jira_agent=loud".to_owned(),
-        };
+        let config = LogConfig { format: LogFormat::Auto, filter: "info,jira_agent=loud".to_owned() };
         let error = init(&config, Redactor::default()).unwrap_err();
         assert!(error.to_string().contains("`info,jira_agent=loud`"), "{error}");
     }

@@ -66,11 +66,7 @@ pub(crate) async fn serve(answer: impl Fn(Asked) -> Answer + Send + Sync + 'stat
             for (name, value) in headers {
                 response = response.header(name, value);
             }
-            let body = if body.is_null() {
-                String::new()
-            } else {
-                body.to_string()
-            };
+            let body = if body.is_null() { String::new() } else { body.to_string() };
             response.body(Body::from(body)).unwrap()
         }
     });

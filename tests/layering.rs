@@ -50,24 +50,14 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "jira_agent_producer",
         folder: "producer/src",
-        layers: &[
-            &["enqueue", "topology", "doctor"],
-            &["app"],
-            &["cli"],
-            &["lib", "main"],
-        ],
+        layers: &[&["enqueue", "topology", "doctor"], &["app"], &["cli"], &["lib", "main"]],
         below: &["jira_agent"],
     },
     Crate {
         name: "jira_agent_standalone",
         folder: "standalone/src",
         layers: &[&["demo"], &["app"], &["cli"], &["lib", "main"]],
-        below: &[
-            "jira_agent",
-            "jira_agent_worker",
-            "jira_agent_producer",
-            "jira_agent_simulator",
-        ],
+        below: &["jira_agent", "jira_agent_worker", "jira_agent_producer", "jira_agent_simulator"],
     },
 ];
 
@@ -81,10 +71,7 @@ const KEPT: &[(&str, &[&str])] = &[
     (r"tree_sitter\w*", &["worker/src/syntax"]),
     ("backoff", &["src/retry.rs"]),
     ("bm25", &["worker/src/search"]),
-    (
-        "tracing_subscriber",
-        &["src/telemetry.rs", "src/config/validate.rs"],
-    ),
+    ("tracing_subscriber", &["src/telemetry.rs", "src/config/validate.rs"]),
     (
         "reqwest",
         &[
@@ -109,14 +96,8 @@ struct Source {
 #[test]
 fn imports_point_down() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources: Vec<Source> = CRATES
-        .iter()
-        .flat_map(|one| sources_in(root, one.folder))
-        .collect();
-    assert!(
-        sources.iter().any(|source| source.path == "src/config/load.rs"),
-        "the sources were not found"
-    );
+    let sources: Vec<Source> = CRATES.iter().flat_map(|one| sources_in(root, one.folder)).collect();
+    assert!(sources.iter().any(|source| source.path == "src/config/load.rs"), "the sources were not found");
     let violations = violations(&sources);
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
@@ -128,15 +109,8 @@ fn sources_in(root: &Path, folder: &str) -> Vec<Source> {
         if path.is_dir() {
             pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_string_lossy()
-                .replace('\\', "/");
-            sources.push(Source {
-                path: name,
-                text: fs::read_to_string(&path).unwrap(),
-            });
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+            sources.push(Source { path: name, text: fs::read_to_string(&path).unwrap() });
         }
     }
     sources
@@ -144,20 +118,14 @@ fn sources_in(root: &Path, folder: &str) -> Vec<Source> {
 
 /// Every rule that is broken, as `file:line: what`.
 fn violations(sources: &[Source]) -> Vec<String> {
-    let mut all: Vec<String> = sources
-        .iter()
-        .flat_map(|source| violations_in(source, sources))
-        .collect();
+    let mut all: Vec<String> = sources.iter().flat_map(|source| violations_in(source, sources)).collect();
     all.sort();
     all.dedup();
     all
 }
 
 fn violations_in(source: &Source, sources: &[Source]) -> Vec<String> {
-    let Some(home) = CRATES
-        .iter()
-        .find(|one| source.path.starts_with(&format!("{}/", one.folder)))
-    else {
+    let Some(home) = CRATES.iter().find(|one| source.path.starts_with(&format!("{}/", one.folder))) else {
         return vec![format!("{}: is in no crate of the table", source.path)];
     };
     let module = module_path(home, &source.path).remove(0);
@@ -193,10 +161,7 @@ fn violations_in(source: &Source, sources: &[Source]) -> Vec<String> {
         found.extend(pattern.find_iter(&code).map(|hit| (hit.end(), what.clone())));
     }
     let line = |at: usize| code[..at].matches('\n').count() + 1;
-    found
-        .into_iter()
-        .map(|(at, what)| format!("{}:{}: {what}", source.path, line(at)))
-        .collect()
+    found.into_iter().map(|(at, what)| format!("{}:{}: {what}", source.path, line(at))).collect()
 }
 
 /// An import of a module of the same crate: down is fine, and so is the module itself.
@@ -214,12 +179,9 @@ fn within(home: &Crate, module: &str, own: usize, import: &Import) -> Option<Str
 }
 
 fn between_siblings(source: &Source, import: &Import, home: &Crate, sources: &[Source]) -> Option<String> {
-    let folder = APART
-        .iter()
-        .find(|folder| source.path.starts_with(&format!("{folder}/")))?;
+    let folder = APART.iter().find(|folder| source.path.starts_with(&format!("{folder}/")))?;
     let stem = |path: &str| {
-        path.strip_prefix(&format!("{folder}/"))
-            .map(|rest| first(rest).trim_end_matches(".rs").to_owned())
+        path.strip_prefix(&format!("{folder}/")).map(|rest| first(rest).trim_end_matches(".rs").to_owned())
     };
     let (own, [parent, to, ..]) = (stem(&source.path)?, import.path.as_slice()) else {
         return None;
@@ -240,10 +202,7 @@ fn rank(home: &Crate, module: &str) -> Option<usize> {
 
 /// The modules from the crate's root to a file: `worker/src/steps/clone.rs` is `steps`, `clone`.
 fn module_path(home: &Crate, path: &str) -> Vec<String> {
-    let inside = path
-        .trim_start_matches(home.folder)
-        .trim_start_matches('/')
-        .trim_end_matches(".rs");
+    let inside = path.trim_start_matches(home.folder).trim_start_matches('/').trim_end_matches(".rs");
     let names: Vec<String> = inside.split('/').map(str::to_owned).collect();
     match names.split_last() {
         Some((last, before)) if last == "mod" && !before.is_empty() => before.to_vec(),
@@ -260,11 +219,7 @@ struct Import {
 
 /// All such paths in a file, in `use` and elsewhere, groups taken apart.
 fn imports(home: &Crate, path: &str, code: &str) -> Vec<Import> {
-    let names: Vec<&str> = CRATES
-        .iter()
-        .map(|one| one.name)
-        .chain(["jira_agent_simulator"])
-        .collect();
+    let names: Vec<&str> = CRATES.iter().map(|one| one.name).chain(["jira_agent_simulator"]).collect();
     let absolute = Regex::new(&format!(r"(?:^|[^:\w])(crate|{})::", names.join("|"))).unwrap();
     let mut imports = Vec::new();
     for hit in absolute.captures_iter(code) {
@@ -273,11 +228,7 @@ fn imports(home: &Crate, path: &str, code: &str) -> Vec<Import> {
             name => names.iter().copied().find(|known| *known == name).unwrap(),
         };
         let at = hit.get(0).unwrap().end();
-        imports.extend(
-            spread(&code[at..])
-                .into_iter()
-                .map(|path| Import { of, path, at }),
-        );
+        imports.extend(spread(&code[at..]).into_iter().map(|path| Import { of, path, at }));
     }
     // At the start of a line `super` is seen from the file's own module; further in it may be a test module's.
     let relative = Regex::new(r"(?m)^(?:pub(?:\([a-z]+\))? )?use ((?:super::)+)").unwrap();
@@ -287,11 +238,7 @@ fn imports(home: &Crate, path: &str, code: &str) -> Vec<Import> {
         base.truncate(base.len().saturating_sub(ups));
         let at = hit.get(0).unwrap().end();
         let rests = spread(&code[at..]).into_iter();
-        imports.extend(rests.map(|rest| Import {
-            of: home.name,
-            path: [base.clone(), rest].concat(),
-            at,
-        }));
+        imports.extend(rests.map(|rest| Import { of: home.name, path: [base.clone(), rest].concat(), at }));
     }
     imports
 }
@@ -299,16 +246,11 @@ fn imports(home: &Crate, path: &str, code: &str) -> Vec<Import> {
 /// The paths that a piece of code begins with: `a::b` is one, `{a::b, c::{d, e}}` are three.
 fn spread(code: &str) -> Vec<Vec<String>> {
     let Some(group) = code.strip_prefix('{') else {
-        let end = code
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(code.len());
+        let end = code.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(code.len());
         let name = code[..end].to_owned();
         return match code[end..].strip_prefix("::") {
             Some(rest) if rest.starts_with(|c: char| c == '{' || c.is_alphabetic() || c == '_') => {
-                spread(rest)
-                    .into_iter()
-                    .map(|rest| [vec![name.clone()], rest].concat())
-                    .collect()
+                spread(rest).into_iter().map(|rest| [vec![name.clone()], rest].concat()).collect()
             }
             _ => vec![vec![name]],
         };
@@ -345,21 +287,12 @@ fn parts_of_group(group: &str) -> Vec<Range<usize>> {
 
 /// The code with comments blanked, so that lines keep their numbers.
 fn without_comments(text: &str) -> String {
-    let lines = text.lines().map(|line| {
-        if line.trim_start().starts_with("//") {
-            ""
-        } else {
-            line
-        }
-    });
+    let lines = text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 fn planted(files: &[(&str, &str)]) -> Vec<String> {
-    let source = |(path, text): &(&str, &str)| Source {
-        path: (*path).to_owned(),
-        text: (*text).to_owned(),
-    };
+    let source = |(path, text): &(&str, &str)| Source { path: (*path).to_owned(), text: (*text).to_owned() };
     violations(&files.iter().map(source).collect::<Vec<_>>())
 }
 
@@ -369,10 +302,7 @@ fn an_import_that_points_up_is_found() {
         "//! Doc.\nuse crate::config::Config;\n\nuse crate::{secret::Secret,\n    queue::{Task, Other}};\n";
     assert_eq!(
         planted(&[("src/redact.rs", text)]),
-        [
-            "src/redact.rs:2: `redact` imports up: `config`",
-            "src/redact.rs:4: `redact` imports up: `queue`",
-        ]
+        ["src/redact.rs:2: `redact` imports up: `config`", "src/redact.rs:4: `redact` imports up: `queue`",]
     );
     let inline = "fn f() { crate::steps::clone::run() }";
     assert_eq!(
@@ -388,10 +318,7 @@ fn an_import_that_points_sideways_is_found() {
         ["src/jira/wire.rs:1: `jira` imports sideways: `github`"]
     );
     assert_eq!(
-        planted(&[(
-            "src/jira/wire.rs",
-            "use super::super::github::Issue;\nuse super::client::Jira;"
-        )]),
+        planted(&[("src/jira/wire.rs", "use super::super::github::Issue;\nuse super::client::Jira;")]),
         ["src/jira/wire.rs:1: `jira` imports sideways: `github`"]
     );
 }
@@ -427,14 +354,8 @@ fn worker_and_producer_stay_apart_and_the_shared_library_knows_neither() {
 fn a_step_that_imports_another_is_found() {
     let found = planted(&[
         ("worker/src/steps/mod.rs", "use clone::Workspace;"),
-        (
-            "worker/src/steps/clone.rs",
-            "use super::Product;\nuse super::push::Pushed;",
-        ),
-        (
-            "worker/src/steps/push.rs",
-            "use crate::git::Git;\nuse crate::steps::clone::Workspace;",
-        ),
+        ("worker/src/steps/clone.rs", "use super::Product;\nuse super::push::Pushed;"),
+        ("worker/src/steps/push.rs", "use crate::git::Git;\nuse crate::steps::clone::Workspace;"),
     ]);
     assert_eq!(
         found,

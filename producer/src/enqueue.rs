@@ -95,7 +95,8 @@ async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> a
     }
     for (index, task) in tasks.iter().enumerate() {
         if let Err(error) = queue.publish(task).await {
-            let left = tasks[index..].iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>().join(", ");
+            let left =
+                tasks[index..].iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>().join(", ");
             return Err(anyhow::Error::new(error).context(format!("not enqueued: {left}")));
         }
         announce(queue, task).await;
@@ -125,7 +126,11 @@ async fn announce(queue: &dyn TaskQueue, task: &Task) {
     }
 }
 
-async fn follow(args: &EnqueueArgs, tasks: &[Task], mut events: SelectAll<EventStream>) -> anyhow::Result<ExitStatus> {
+async fn follow(
+    args: &EnqueueArgs,
+    tasks: &[Task],
+    mut events: SelectAll<EventStream>,
+) -> anyhow::Result<ExitStatus> {
     let progress = Progress::new(tasks.len(), args.json);
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(7 * 24 * 3600));
     let (mut open, mut failed) = (tasks.len(), false);
@@ -172,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_number_with_a_repository_is_an_issue_of_it() {
-        let tasks = tasks(&args(&["12", "--repo", "https://github.com/acme/shop", "--mode", "plan"])).unwrap();
+        let tasks =
+            tasks(&args(&["12", "--repo", "https://github.com/acme/shop", "--mode", "plan"])).unwrap();
         assert_eq!(tasks[0].ticket.to_string(), "acme/shop#12");
         assert_eq!(tasks[0].mode, Some(Mode::Plan));
     }
@@ -195,7 +201,10 @@ mod tests {
         std::fs::write(&dir, "# two\nPROJ-1\n\n{\"issue_id\":\"PROJ-2\",\"mode\":\"plan\"}\n").unwrap();
         let tasks = tasks(&args(&["--file", &dir.display().to_string()])).unwrap();
         std::fs::remove_file(&dir).unwrap();
-        assert_eq!(tasks.iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>(), ["PROJ-1", "PROJ-2"]);
+        assert_eq!(
+            tasks.iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>(),
+            ["PROJ-1", "PROJ-2"]
+        );
     }
 
     use jira_agent::domain::Mode;

@@ -22,7 +22,8 @@ impl Progress {
             return Self { bar: None, quiet };
         }
         let bar = ProgressBar::with_draw_target(u64::try_from(runs).ok(), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {pos}/{len} runs ended  {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {pos}/{len} runs ended  {msg}")
+        {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(120));

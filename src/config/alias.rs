@@ -41,10 +41,7 @@ const CHOOSING: &[(ModelProvider, &str)] = &[
 /// All usual names.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    FIXED
-        .iter()
-        .map(|(name, _)| *name)
-        .chain(OF_PROVIDER.iter().map(|(_, name, _)| *name))
+    FIXED.iter().map(|(name, _)| *name).chain(OF_PROVIDER.iter().map(|(_, name, _)| *name))
 }
 
 /// A setting that a variable makes.
@@ -57,11 +54,8 @@ pub(super) struct Aliased {
 
 /// The provider that the variables choose: the one vendor of whom there is one.
 pub(super) fn chosen_provider(env: &BTreeMap<String, String>) -> Option<(ModelProvider, &'static str)> {
-    let present = |name: &str| {
-        [name.to_owned(), format!("{name}_FILE")]
-            .iter()
-            .any(|name| value(env, name).is_some())
-    };
+    let present =
+        |name: &str| [name.to_owned(), format!("{name}_FILE")].iter().any(|name| value(env, name).is_some());
     let mut there = CHOOSING.iter().filter(|(_, name)| present(name));
     match (there.next(), there.next()) {
         (Some(only), None) => Some(*only),
@@ -79,9 +73,7 @@ pub(super) fn settings(
     let named = reviewer.map(|name| (reviewer_variable(name), "jira.reviewer_account_id"));
     let of_provider = OF_PROVIDER.iter().filter(|(of, ..)| Some(*of) == provider);
     let names = FIXED.iter().map(|(name, key)| ((*name).to_owned(), *key));
-    let names = names
-        .chain(of_provider.map(|(_, name, key)| ((*name).to_owned(), *key)))
-        .chain(named);
+    let names = names.chain(of_provider.map(|(_, name, key)| ((*name).to_owned(), *key))).chain(named);
     let mut found: Vec<Aliased> = Vec::new();
     for (name, key) in names {
         for aliased in with_file(env, &name, key, problems) {
@@ -97,16 +89,8 @@ pub(super) fn settings(
 
 /// The variable that holds the account id of a reviewer called so.
 pub(super) fn reviewer_variable(name: &str) -> String {
-    let word: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let word: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("JIRA_ASSIGNEE_{word}_ACCOUNT_ID")
 }
 
@@ -121,28 +105,16 @@ fn with_file(
     problems: &mut Vec<Problem>,
 ) -> Vec<Aliased> {
     let as_meant = |text: &str| {
-        if name == "OLLAMA_HOST" {
-            ollama_url(text)
-        } else {
-            text.to_owned()
-        }
+        if name == "OLLAMA_HOST" { ollama_url(text) } else { text.to_owned() }
     };
     let mut found = Vec::new();
     if let Some(text) = value(env, name) {
-        found.push(Aliased {
-            key,
-            text: as_meant(text),
-            variable: name.to_owned(),
-        });
+        found.push(Aliased { key, text: as_meant(text), variable: name.to_owned() });
     }
     let file_name = format!("{name}_FILE");
     if let Some(path) = value(env, &file_name) {
         match secret_files::read(path) {
-            Ok(text) => found.push(Aliased {
-                key,
-                text: as_meant(&text),
-                variable: file_name,
-            }),
+            Ok(text) => found.push(Aliased { key, text: as_meant(&text), variable: file_name }),
             Err(why) => problems.push(Problem {
                 field: key.to_owned(),
                 source: format!("environment variable `{file_name}`"),
@@ -158,14 +130,8 @@ fn conflict(one: &Aliased, other: &Aliased) -> Problem {
     Problem {
         field: one.key.to_owned(),
         source: "environment".to_owned(),
-        why: format!(
-            "`{}` and `{}` are both set and differ",
-            one.variable, other.variable
-        ),
-        fix: format!(
-            "unset one of them, or set {}, which wins",
-            super::keys::variable(one.key)
-        ),
+        why: format!("`{}` and `{}` are both set and differ", one.variable, other.variable),
+        fix: format!("unset one of them, or set {}, which wins", super::keys::variable(one.key)),
     }
 }
 
@@ -182,11 +148,7 @@ fn ollama_url(text: &str) -> String {
         }
         _ => (text, "11434"),
     };
-    let host = if matches!(host, "" | "0.0.0.0") {
-        "127.0.0.1"
-    } else {
-        host
-    };
+    let host = if matches!(host, "" | "0.0.0.0") { "127.0.0.1" } else { host };
     format!("http://{host}:{port}")
 }
 

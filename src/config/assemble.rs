@@ -61,17 +61,12 @@ fn parts(settings: &[Setting]) -> Vec<Part> {
     let names: BTreeSet<String> = settings.iter().map(name).collect();
     let mut parts = Vec::new();
     for field in names {
-        let settings: Vec<Setting> = settings
-            .iter()
-            .filter(|setting| name(setting) == field)
-            .cloned()
-            .collect();
+        let settings: Vec<Setting> =
+            settings.iter().filter(|setting| name(setting) == field).cloned().collect();
         let Some(last) = settings.last() else { continue };
         if let (keys::ROUTES, ValueKind::Array(routes)) = (last.key.as_str(), &last.value.kind) {
-            let of_one = routes
-                .iter()
-                .enumerate()
-                .map(|(index, route)| parts_of_route(index, route, &last.origin));
+            let of_one =
+                routes.iter().enumerate().map(|(index, route)| parts_of_route(index, route, &last.origin));
             parts.extend(of_one.flatten());
             continue;
         }
@@ -80,13 +75,7 @@ fn parts(settings: &[Setting]) -> Vec<Part> {
             _ => Kind::Plain,
         };
         let (origin, text) = (last.origin.clone(), last.value.clone().into_string().ok());
-        parts.push(Part {
-            field,
-            kind,
-            origin,
-            text,
-            settings,
-        });
+        parts.push(Part { field, kind, origin, text, settings });
     }
     parts
 }
@@ -113,12 +102,7 @@ fn parts_of_route(index: usize, route: &Value, origin: &str) -> Vec<Part> {
         let beside = ("repo".to_owned(), Value::from("https://host/owner/name"));
         let alone: config::Map<String, Value> = [beside, (key.clone(), value.clone())].into_iter().collect();
         let kind = keys::route_kind(key).unwrap_or(Kind::Plain);
-        parts.push(part(
-            format!("{whole}.{key}"),
-            kind,
-            value,
-            Value::new(None, ValueKind::Table(alone)),
-        ));
+        parts.push(part(format!("{whole}.{key}"), kind, value, Value::new(None, ValueKind::Table(alone))));
     }
     if !table.contains_key("repo") {
         parts.push(part(whole, Kind::Plain, route, route.clone()));
@@ -147,12 +131,7 @@ fn unreadable(part: &Part, error: &config::ConfigError) -> Problem {
         _ => expected,
     };
     let (field, source) = (part.field.clone(), part.origin.clone());
-    Problem {
-        field,
-        source,
-        why,
-        fix: DESCRIBED.to_owned(),
-    }
+    Problem { field, source, why, fix: DESCRIBED.to_owned() }
 }
 
 /// What was expected; the place is said elsewhere.
@@ -160,15 +139,12 @@ fn expectation(error: &config::ConfigError) -> String {
     match error {
         config::ConfigError::At { error, .. } => expectation(error),
         config::ConfigError::NotFound(key) => {
-            let name = key
-                .strip_prefix("routes[0]")
-                .unwrap_or(key)
-                .trim_start_matches('.');
+            let name = key.strip_prefix("routes[0]").unwrap_or(key).trim_start_matches('.');
             format!("`{name}` is missing")
         }
-        config::ConfigError::Type {
-            unexpected, expected, ..
-        } => shown(&format!("expected {expected}, not {unexpected}")),
+        config::ConfigError::Type { unexpected, expected, .. } => {
+            shown(&format!("expected {expected}, not {unexpected}"))
+        }
         other => one_line(&other.to_string()),
     }
 }

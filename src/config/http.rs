@@ -32,8 +32,6 @@ impl HttpConfig {
     /// The proxy as an address, when it is one.
     #[must_use]
     pub fn proxy_url(&self) -> Option<Url> {
-        self.proxy
-            .as_ref()
-            .and_then(|proxy| Url::parse(proxy.expose()).ok())
+        self.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose()).ok())
     }
 }

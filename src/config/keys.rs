@@ -125,10 +125,7 @@ pub(super) fn meaning(key: &str) -> Option<Meaning> {
 
 /// How a key of a route is read, or `None` when there is no such key.
 pub(super) fn route_kind(key: &str) -> Option<Kind> {
-    ROUTE_KEYS
-        .iter()
-        .find(|(name, _)| *name == key)
-        .map(|(_, kind)| *kind)
+    ROUTE_KEYS.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
 }
 
 /// The known key that looks most like `key`, if one looks like it at all.
@@ -144,10 +141,7 @@ pub(super) fn nearest_in_route(key: &str) -> Option<&'static str> {
 
 fn most_alike(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let scored = names.map(|name| (strsim::jaro_winkler(key, name), name));
-    scored
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 /// The environment variable of a key.
@@ -157,6 +151,5 @@ pub(super) fn variable(key: &str) -> String {
 
 /// The key of an environment variable, if it is one of ours.
 pub(super) fn key_of_variable(name: &str) -> Option<String> {
-    name.strip_prefix("JIRA_AGENT__")
-        .map(|rest| rest.to_lowercase().replace("__", "."))
+    name.strip_prefix("JIRA_AGENT__").map(|rest| rest.to_lowercase().replace("__", "."))
 }

@@ -37,30 +37,14 @@ impl ConfigSources {
     #[must_use]
     pub fn from_process(config_flag: Option<PathBuf>) -> Self {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        let env = std::env::vars_os()
-            .map(|(name, value)| (text(name), text(value)))
-            .collect();
-        Self {
-            file: config_flag,
-            directory: Some(PathBuf::from(".")),
-            env,
-            overrides: Vec::new(),
-        }
+        let env = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+        Self { file: config_flag, directory: Some(PathBuf::from(".")), env, overrides: Vec::new() }
     }
 
     /// The file to read, and whether it was asked for by name.
     fn chosen_file(&self) -> Option<PathBuf> {
-        let named = self
-            .env
-            .get("JIRA_AGENT_CONFIG")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from);
-        let usual = || {
-            self.directory
-                .as_ref()
-                .map(|dir| dir.join(USUAL_FILE))
-                .filter(|path| path.exists())
-        };
+        let named = self.env.get("JIRA_AGENT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let usual = || self.directory.as_ref().map(|dir| dir.join(USUAL_FILE)).filter(|path| path.exists());
         self.file.clone().or(named).or_else(usual)
     }
 }
@@ -91,17 +75,11 @@ impl Config {
             layers.settings.extend(layer.settings);
             layers.problems.extend(layer.problems);
         }
-        let Layers {
-            settings,
-            mut problems,
-        } = layers;
+        let Layers { settings, mut problems } = layers;
         let config = assemble(&derived(&settings), &settings, &mut problems);
         match config {
             Some(mut config) if problems.is_empty() => {
-                config.origins = settings
-                    .into_iter()
-                    .map(|setting| (setting.key, setting.origin))
-                    .collect();
+                config.origins = settings.into_iter().map(|setting| (setting.key, setting.origin)).collect();
                 Ok(config)
             }
             _ => {
@@ -119,27 +97,16 @@ impl Config {
 
 impl Layers {
     fn latest(&self, key: &str) -> Option<&Value> {
-        self.settings
-            .iter()
-            .rev()
-            .find(|setting| setting.key == key)
-            .map(|setting| &setting.value)
+        self.settings.iter().rev().find(|setting| setting.key == key).map(|setting| &setting.value)
     }
 
     fn read_file(&mut self, path: &Path) {
         let origin = format!("file `{}`", path.display());
         let table = std::fs::read_to_string(path)
-            .map_err(|error| {
-                (
-                    format!("it cannot be read: {error}"),
-                    "name a readable file, or none",
-                )
-            })
+            .map_err(|error| (format!("it cannot be read: {error}"), "name a readable file, or none"))
             .and_then(|text| parse(&text).map_err(|why| (why, "mend the file")));
         match table {
-            Ok(table) => table
-                .into_iter()
-                .for_each(|(key, value)| self.read_node(key, value, &origin)),
+            Ok(table) => table.into_iter().for_each(|(key, value)| self.read_node(key, value, &origin)),
             Err((why, fix)) => self.problem("configuration", &origin, why, fix.to_owned()),
         }
     }
@@ -226,11 +193,7 @@ impl Layers {
     }
 
     fn set(&mut self, key: &str, value: Value, origin: &str) {
-        self.settings.push(Setting {
-            key: key.to_owned(),
-            value,
-            origin: origin.to_owned(),
-        });
+        self.settings.push(Setting { key: key.to_owned(), value, origin: origin.to_owned() });
     }
 
     fn unknown(&mut self, key: &str, nearest: Option<String>, origin: &str) {
@@ -242,27 +205,18 @@ impl Layers {
     }
 
     fn problem(&mut self, field: &str, origin: &str, why: String, fix: String) {
-        self.problems.push(Problem {
-            field: field.to_owned(),
-            source: origin.to_owned(),
-            why,
-            fix,
-        });
+        self.problems.push(Problem { field: field.to_owned(), source: origin.to_owned(), why, fix });
     }
 }
 
 /// A file's text as a tree. The error names the line but does not quote it, for it may hold a secret.
 fn parse(text: &str) -> Result<config::Map<String, Value>, String> {
     if let Err(error) = text.parse::<toml::Table>() {
-        let line = error
-            .span()
-            .map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map_or_else(String::new, |line| format!(" in line {line}"));
         return Err(format!("it is not TOML{line}: {}", one_line(error.message())));
     }
-    File::from_str(text, FileFormat::Toml)
-        .collect()
-        .map_err(|_| "it is not TOML".to_owned())
+    File::from_str(text, FileFormat::Toml).collect().map_err(|_| "it is not TOML".to_owned())
 }
 
 /// `PROJECT=address` or an address alone, as a `[[routes]]` entry.
@@ -272,10 +226,8 @@ fn route_of_text(text: &str) -> Value {
         _ => (Vec::new(), text),
     };
     let table = [("projects", Value::from(projects)), ("repo", Value::from(repo))];
-    let table: config::Map<String, Value> = table
-        .map(|(key, value)| (key.to_owned(), value))
-        .into_iter()
-        .collect();
+    let table: config::Map<String, Value> =
+        table.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
     Value::new(None, ValueKind::Table(table))
 }
 
@@ -336,8 +288,6 @@ fn github_api(site: &Url) -> String {
     if host == "github.com" || host.ends_with(".ghe.com") {
         return format!("https://api.{host}");
     }
-    let authority = site
-        .port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let authority = site.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     format!("{}://{authority}/api/v3", site.scheme())
 }

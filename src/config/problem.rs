@@ -35,11 +35,7 @@ pub struct ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
-        write!(
-            f,
-            "the configuration has {count} problem{}:",
-            if count == 1 { "" } else { "s" }
-        )?;
+        write!(f, "the configuration has {count} problem{}:", if count == 1 { "" } else { "s" })?;
         for problem in &self.problems {
             write!(f, "\n  {problem}")?;
         }
@@ -50,22 +46,14 @@ impl fmt::Display for ConfigError {
 impl ConfigError {
     /// An error when there are problems, else `value`.
     pub(super) fn unless_none<T>(problems: Vec<Problem>, value: T) -> Result<T, Self> {
-        if problems.is_empty() {
-            Ok(value)
-        } else {
-            Err(Self { problems })
-        }
+        if problems.is_empty() { Ok(value) } else { Err(Self { problems }) }
     }
 }
 
 /// A value as it may be shown: on one line, of readable length, and without what looks like a token or a password
 /// that somebody put into the wrong key.
 pub(super) fn shown(value: &str) -> String {
-    let line: String = value
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(200)
-        .collect();
+    let line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
     let clean = Redactor::default().redact(&line).into_owned();
     // `user:password@` of an address that lacks its scheme.
     match Regex::new(r#"[^\s"'`]*:[^\s"'`]*@"#) {

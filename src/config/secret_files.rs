@@ -11,13 +11,9 @@ pub(super) fn read(path: &str) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("the secret file `{path}` cannot be read: {error}");
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(SIZE_LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > SIZE_LIMIT {
-        return Err(format!(
-            "the secret file `{path}` is larger than {SIZE_LIMIT} bytes"
-        ));
+        return Err(format!("the secret file `{path}` is larger than {SIZE_LIMIT} bytes"));
     }
     let text = String::from_utf8(bytes).map_err(|_| format!("the secret file `{path}` is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -15,11 +15,8 @@ impl Config {
     /// take in a Basic `Authorization` header.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        let mut secrets = vec![
-            self.jira.token.clone(),
-            self.github.token.clone(),
-            self.model.api_key.clone(),
-        ];
+        let mut secrets =
+            vec![self.jira.token.clone(), self.github.token.clone(), self.model.api_key.clone()];
         if !self.jira.token.is_empty() {
             secrets.push(basic(&self.jira.email, &self.jira.token));
         }
@@ -27,10 +24,7 @@ impl Config {
             secrets.push(basic("x-access-token", &self.github.token));
         }
         let proxy = self.http.proxy.iter();
-        for address in [&self.queue.url, &self.queue.management_url]
-            .into_iter()
-            .chain(proxy)
-        {
+        for address in [&self.queue.url, &self.queue.management_url].into_iter().chain(proxy) {
             secrets.extend(inside_address(address));
         }
         secrets.retain(|secret| !secret.is_empty() && secret.expose() != PUBLIC_PASSWORD);

@@ -8,10 +8,7 @@ use super::*;
 
 fn sources(env: &[(&str, &str)], overrides: &[(&str, &str)]) -> ConfigSources {
     let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
     ConfigSources {
         env: own(env).into_iter().collect(),
@@ -38,10 +35,7 @@ fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
 
 fn from_file(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let (_directory, path) = file(text);
-    Config::load(ConfigSources {
-        file: Some(path),
-        ..sources(env, &[])
-    })
+    Config::load(ConfigSources { file: Some(path), ..sources(env, &[]) })
 }
 
 /// Everything a worker needs.
@@ -59,11 +53,7 @@ fn worker_with(changes: &[(&str, &str)]) -> Config {
 }
 
 fn broken(config: &Config, needs: Needs) -> Vec<String> {
-    let problems = config
-        .check(needs)
-        .err()
-        .map(|error| error.problems)
-        .unwrap_or_default();
+    let problems = config.check(needs).err().map(|error| error.problems).unwrap_or_default();
     problems.into_iter().map(|problem| problem.field).collect()
 }
 
@@ -72,10 +62,7 @@ mod documentation {
 
     /// The keys of a struct, from what serde says to a key that it does not know.
     fn fields<T: DeserializeOwned>() -> BTreeSet<String> {
-        let error = serde_json::from_value::<T>(serde_json::json!({"?": 1}))
-            .err()
-            .unwrap()
-            .to_string();
+        let error = serde_json::from_value::<T>(serde_json::json!({"?": 1})).err().unwrap().to_string();
         error.split('`').skip(3).step_by(2).map(str::to_owned).collect()
     }
 
@@ -90,10 +77,7 @@ mod documentation {
             ("http", fields::<HttpConfig>()),
             ("log", fields::<LogConfig>()),
         ];
-        let mut all: BTreeSet<String> = sections
-            .iter()
-            .map(|(section, _)| (*section).to_owned())
-            .collect();
+        let mut all: BTreeSet<String> = sections.iter().map(|(section, _)| (*section).to_owned()).collect();
         all.insert("routes".to_owned());
         assert_eq!(all, fields::<Config>(), "a section is missing above");
         let prices = fields::<ModelPrices>();
@@ -111,9 +95,7 @@ mod documentation {
         let example = |line: &&str| {
             line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase() || c == '[')
         };
-        let lines = DEFAULTS
-            .lines()
-            .map(|line| if example(&line) { &line[1..] } else { line });
+        let lines = DEFAULTS.lines().map(|line| if example(&line) { &line[1..] } else { line });
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -136,26 +118,15 @@ mod documentation {
         let table_of_keys: BTreeSet<String> = KEYS.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(documented, struct_keys());
         assert_eq!(table_of_keys, struct_keys());
-        let route = routes[0]
-            .as_table()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<BTreeSet<_>>();
+        let route = routes[0].as_table().unwrap().keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(route, fields::<RouteConfig>());
-        assert_eq!(
-            route,
-            ROUTE_KEYS.iter().map(|(name, _)| (*name).to_owned()).collect()
-        );
+        assert_eq!(route, ROUTE_KEYS.iter().map(|(name, _)| (*name).to_owned()).collect());
     }
 
     #[test]
     fn secret_fields_are_known_as_secrets() {
-        let secrets: Vec<&str> = KEYS
-            .iter()
-            .filter(|(_, kind)| *kind == keys::Kind::Secret)
-            .map(|(name, _)| *name)
-            .collect();
+        let secrets: Vec<&str> =
+            KEYS.iter().filter(|(_, kind)| *kind == keys::Kind::Secret).map(|(name, _)| *name).collect();
         let expected = [
             "queue.url",
             "queue.management_url",
@@ -167,11 +138,7 @@ mod documentation {
         assert_eq!(secrets, expected);
         for line in DEFAULTS.lines().collect::<Vec<_>>().windows(3) {
             if line[0].starts_with("# Secret.") {
-                let key = line[1..]
-                    .iter()
-                    .find(|line| line.contains(" = "))
-                    .unwrap()
-                    .trim_start_matches('#');
+                let key = line[1..].iter().find(|line| line.contains(" = ")).unwrap().trim_start_matches('#');
                 let name = key.split(' ').next().unwrap();
                 assert!(
                     secrets.iter().any(|secret| secret.ends_with(name)),
@@ -207,11 +174,7 @@ mod documentation {
     fn the_documented_model_names_are_those_in_use() {
         for (word, variable) in [("anthropic", ""), ("openai", ""), ("ollama", "")] {
             let config = from_env(&[("JIRA_AGENT__MODEL__PROVIDER", word), ("OLLAMA_HOST", variable)]);
-            assert!(
-                DEFAULTS.contains(&format!("{} ({word})", config.model.name)),
-                "{}",
-                config.model.name
-            );
+            assert!(DEFAULTS.contains(&format!("{} ({word})", config.model.name)), "{}", config.model.name);
         }
     }
 }
@@ -235,10 +198,7 @@ mod defaults {
     #[test]
     fn do_not_suffice_for_a_worker_and_it_says_all_that_is_missing() {
         let config = from_env(&[]);
-        assert_eq!(
-            broken(&config, Needs::Worker),
-            ["routes", "github.token", "model.api_key"]
-        );
+        assert_eq!(broken(&config, Needs::Worker), ["routes", "github.token", "model.api_key"]);
         let text = config.check(Needs::Worker).unwrap_err().to_string();
         insta::assert_snapshot!(text, @"
         the configuration has 3 problems:
@@ -252,9 +212,7 @@ mod defaults {
     fn protect_what_runs_with_more_rights() {
         let globs = from_env(&[]).worker.protected_paths;
         let matches = |path: &str| {
-            globs
-                .iter()
-                .any(|glob| globset::Glob::new(glob).unwrap().compile_matcher().is_match(path))
+            globs.iter().any(|glob| globset::Glob::new(glob).unwrap().compile_matcher().is_match(path))
         };
         for path in [
             ".github/workflows/ci.yml",
@@ -288,17 +246,10 @@ mod layers {
             ("JIRA_AGENT__WORKER__MAX_ATTEMPTS", "3"),
             ("JIRA_AGENT__WORKER__CONTEXT_FILES", "4"),
         ];
-        let sources = ConfigSources {
-            file: Some(path),
-            ..sources(&env, &[("worker.max_attempts", "4")])
-        };
+        let sources = ConfigSources { file: Some(path), ..sources(&env, &[("worker.max_attempts", "4")]) };
         let config = Config::load(sources).unwrap();
         assert_eq!(
-            (
-                config.worker.max_attempts,
-                config.worker.context_files,
-                config.worker.repair_rounds
-            ),
+            (config.worker.max_attempts, config.worker.context_files, config.worker.repair_rounds),
             (4, 4, 9)
         );
         assert_eq!(config.jira.email, "env@x");
@@ -328,11 +279,8 @@ mod layers {
 
     #[test]
     fn a_named_file_that_is_missing_is_an_error() {
-        let error = Config::load(ConfigSources {
-            file: Some("/nowhere/x.toml".into()),
-            ..sources(&[], &[])
-        })
-        .unwrap_err();
+        let error = Config::load(ConfigSources { file: Some("/nowhere/x.toml".into()), ..sources(&[], &[]) })
+            .unwrap_err();
         assert!(error.to_string().contains("file `/nowhere/x.toml`"), "{error}");
     }
 
@@ -341,10 +289,7 @@ mod layers {
         let config = from_env(&[
             ("JIRA_AGENT__GITHUB__REVIEWERS", "dev1, dev2,"),
             ("JIRA_AGENT__WORKER__PROTECTED_PATHS", ""),
-            (
-                "JIRA_AGENT__ROUTES",
-                "SHOP=https://github.com/acme/shop, https://github.com/acme/rest",
-            ),
+            ("JIRA_AGENT__ROUTES", "SHOP=https://github.com/acme/shop, https://github.com/acme/rest"),
         ]);
         assert_eq!(config.github.reviewers, ["dev1", "dev2"]);
         assert!(config.worker.protected_paths.is_empty());
@@ -374,11 +319,8 @@ mod layers {
 
     #[test]
     fn prices_can_be_spread_over_layers() {
-        let config = from_file(
-            "[model.prices]\ninput = 3",
-            &[("JIRA_AGENT__MODEL__PRICES__OUTPUT", "15.5")],
-        )
-        .unwrap();
+        let config =
+            from_file("[model.prices]\ninput = 3", &[("JIRA_AGENT__MODEL__PRICES__OUTPUT", "15.5")]).unwrap();
         let prices = config.model.prices.unwrap();
         assert_eq!((prices.input, prices.output, prices.cache_read), (3.0, 15.5, 0.0));
     }
@@ -387,19 +329,10 @@ mod layers {
     fn the_api_of_github_follows_from_its_site() {
         for (site, api) in [
             ("https://github.com", "https://api.github.com/"),
-            (
-                "https://git.acme.example:8443",
-                "https://git.acme.example:8443/api/v3",
-            ),
+            ("https://git.acme.example:8443", "https://git.acme.example:8443/api/v3"),
             ("https://acme.ghe.com", "https://api.acme.ghe.com/"),
         ] {
-            assert_eq!(
-                from_env(&[("JIRA_AGENT__GITHUB__URL", site)])
-                    .github
-                    .api_url
-                    .as_str(),
-                api
-            );
+            assert_eq!(from_env(&[("JIRA_AGENT__GITHUB__URL", site)]).github.api_url.as_str(), api);
         }
         let both = [
             ("JIRA_AGENT__GITHUB__URL", "https://git.acme.example"),
@@ -415,10 +348,7 @@ mod usual_names {
     #[test]
     fn are_accepted() {
         for (name, get) in [
-            (
-                "AMQP_URL",
-                (|c| c.queue.url.expose().to_owned()) as fn(Config) -> String,
-            ),
+            ("AMQP_URL", (|c| c.queue.url.expose().to_owned()) as fn(Config) -> String),
             ("RABBITMQ_URL", |c| c.queue.url.expose().to_owned()),
             ("JIRA_URL", |c| c.jira.url.unwrap().to_string()),
             ("JIRA_BASE_URL", |c| c.jira.url.unwrap().to_string()),
@@ -428,28 +358,17 @@ mod usual_names {
             ("GIT_TOKEN", |c| c.github.token.expose().to_owned()),
             ("GITHUB_TOKEN", |c| c.github.token.expose().to_owned()),
             ("GITHUB_API_URL", |c| c.github.api_url.to_string()),
-            ("JIRA_ASSIGNEE_AI_ACCOUNT_ID", |c| {
-                c.jira.agent_account_id.unwrap().to_string()
-            }),
-            ("JIRA_REVIEWER_ACCOUNT_ID", |c| {
-                c.jira.reviewer_account_id.unwrap().to_string()
-            }),
+            ("JIRA_ASSIGNEE_AI_ACCOUNT_ID", |c| c.jira.agent_account_id.unwrap().to_string()),
+            ("JIRA_REVIEWER_ACCOUNT_ID", |c| c.jira.reviewer_account_id.unwrap().to_string()),
             ("ANTHROPIC_API_KEY", |c| c.model.api_key.expose().to_owned()),
             ("ANTHROPIC_BASE_URL", |c| c.model.base_url.unwrap().to_string()),
             ("OPENAI_API_KEY", |c| c.model.api_key.expose().to_owned()),
             ("OLLAMA_HOST", |c| c.model.base_url.unwrap().to_string()),
         ] {
-            assert_eq!(
-                get(from_env(&[(name, "http://value/")])),
-                "http://value/",
-                "{name}"
-            );
+            assert_eq!(get(from_env(&[(name, "http://value/")])), "http://value/", "{name}");
         }
         let openai = [("OPENAI_BASE_URL", "http://value/"), ("OPENAI_API_KEY", "key")];
-        assert_eq!(
-            from_env(&openai).model.base_url.unwrap().as_str(),
-            "http://value/"
-        );
+        assert_eq!(from_env(&openai).model.base_url.unwrap().as_str(), "http://value/");
     }
 
     #[test]
@@ -466,10 +385,7 @@ mod usual_names {
     fn of_one_key_must_agree() {
         from_env(&[("GIT_TOKEN", "same"), ("GITHUB_TOKEN", "same")]);
         let text = problems_of_env(&[("GIT_TOKEN", "s3cret-a"), ("GITHUB_TOKEN", "s3cret-b")]);
-        assert!(
-            text.contains("`GIT_TOKEN` and `GITHUB_TOKEN`") && !text.contains("s3cret"),
-            "{text}"
-        );
+        assert!(text.contains("`GIT_TOKEN` and `GITHUB_TOKEN`") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]
@@ -478,34 +394,19 @@ mod usual_names {
             let model = from_env(env).model;
             (model.provider, model.name, model.api_key.expose().to_owned())
         };
-        let (anthropic, openai, ollama) = (
-            ("ANTHROPIC_API_KEY", "a-key"),
-            ("OPENAI_API_KEY", "o-key"),
-            ("OLLAMA_HOST", "gpu"),
-        );
+        let (anthropic, openai, ollama) =
+            (("ANTHROPIC_API_KEY", "a-key"), ("OPENAI_API_KEY", "o-key"), ("OLLAMA_HOST", "gpu"));
         let expect = |provider, name: &str, key: &str| (provider, name.to_owned(), key.to_owned());
-        assert_eq!(
-            provider(&[openai]),
-            expect(ModelProvider::Openai, "gpt-5.5", "o-key")
-        );
-        assert_eq!(
-            provider(&[ollama]),
-            expect(ModelProvider::Ollama, "qwen3-coder", "")
-        );
+        assert_eq!(provider(&[openai]), expect(ModelProvider::Openai, "gpt-5.5", "o-key"));
+        assert_eq!(provider(&[ollama]), expect(ModelProvider::Ollama, "qwen3-coder", ""));
         assert_eq!(
             provider(&[anthropic, openai]),
             expect(ModelProvider::Anthropic, "claude-sonnet-5-5", "a-key")
         );
         let explicit = ("JIRA_AGENT__MODEL__PROVIDER", "openai");
-        assert_eq!(
-            provider(&[anthropic, explicit]),
-            expect(ModelProvider::Openai, "gpt-5.5", "")
-        );
+        assert_eq!(provider(&[anthropic, explicit]), expect(ModelProvider::Openai, "gpt-5.5", ""));
         let named = ("JIRA_AGENT__MODEL__NAME", "mine");
-        assert_eq!(
-            provider(&[openai, named]),
-            expect(ModelProvider::Openai, "mine", "o-key")
-        );
+        assert_eq!(provider(&[openai, named]), expect(ModelProvider::Openai, "mine", "o-key"));
     }
 
     #[test]
@@ -514,11 +415,7 @@ mod usual_names {
         let config = from_file(text, &[("JIRA_ASSIGNEE_LEIGH_ACCOUNT_ID", "id-1")]).unwrap();
         assert_eq!(config.jira.reviewer_account_id.clone().unwrap().as_str(), "id-1");
         assert!(config.check(Needs::Demo).is_ok());
-        let text = from_file(text, &[])
-            .unwrap()
-            .check(Needs::Demo)
-            .unwrap_err()
-            .to_string();
+        let text = from_file(text, &[]).unwrap().check(Needs::Demo).unwrap_err().to_string();
         assert!(text.contains("JIRA_ASSIGNEE_LEIGH_ACCOUNT_ID"), "{text}");
     }
 }
@@ -530,23 +427,12 @@ mod secret_values {
     fn can_be_in_files() {
         let (_directory, path) = file("s3cret-token\n");
         let path = path.to_string_lossy();
-        for name in [
-            "JIRA_TOKEN_FILE",
-            "JIRA_API_TOKEN_FILE",
-            "JIRA_AGENT__JIRA__TOKEN_FILE",
-        ] {
-            assert_eq!(
-                from_env(&[(name, &path)]).jira.token.expose(),
-                "s3cret-token",
-                "{name}"
-            );
+        for name in ["JIRA_TOKEN_FILE", "JIRA_API_TOKEN_FILE", "JIRA_AGENT__JIRA__TOKEN_FILE"] {
+            assert_eq!(from_env(&[(name, &path)]).jira.token.expose(), "s3cret-token", "{name}");
         }
         let config = from_file(&format!("[github]\ntoken_file = '{path}'"), &[]).unwrap();
         assert_eq!(config.github.token.expose(), "s3cret-token");
-        assert_eq!(
-            from_env(&[("OPENAI_API_KEY_FILE", &path)]).model.provider,
-            ModelProvider::Openai
-        );
+        assert_eq!(from_env(&[("OPENAI_API_KEY_FILE", &path)]).model.provider, ModelProvider::Openai);
     }
 
     #[test]
@@ -567,10 +453,7 @@ mod secret_values {
     fn are_all_given_to_redaction() {
         let config = worker_with(&[
             ("AMQP_URL", "amqp://user:p%40ss-queue@host/%2f"),
-            (
-                "JIRA_AGENT__QUEUE__MANAGEMENT_URL",
-                "http://u:pass-management@host:15672",
-            ),
+            ("JIRA_AGENT__QUEUE__MANAGEMENT_URL", "http://u:pass-management@host:15672"),
             ("JIRA_AGENT__HTTP__PROXY", "http://u:pass-proxy@proxy:3128"),
         ]);
         let secrets = config.secrets();
@@ -603,17 +486,8 @@ mod secret_values {
             ("JIRA_AGENT__QUEUE__MANAGEMENT_URL", "p4ssw0rd"),
         ]);
         let config = from_env(&env);
-        assert_eq!(
-            broken(&config, Needs::Worker),
-            ["queue.url", "queue.management_url", "http.proxy"]
-        );
-        assert!(
-            !config
-                .check(Needs::Worker)
-                .unwrap_err()
-                .to_string()
-                .contains("p4ssw0rd")
-        );
+        assert_eq!(broken(&config, Needs::Worker), ["queue.url", "queue.management_url", "http.proxy"]);
+        assert!(!config.check(Needs::Worker).unwrap_err().to_string().contains("p4ssw0rd"));
         for text in [
             "[github]\ntoken = \"p4ssw0rd",
             "[github.token]\np4ss = 'p4ssw0rd'",
@@ -655,14 +529,9 @@ labels = ['x']
             ("JIRA_AGENT__JIRA__URL", "not an address"),
         ];
         let (_directory, path) = file(text);
-        let sources = ConfigSources {
-            file: Some(path.clone()),
-            ..sources(&env, &[("log.fromat", "json")])
-        };
-        let error = Config::load(sources)
-            .unwrap_err()
-            .to_string()
-            .replace(&*path.to_string_lossy(), "x.toml");
+        let sources = ConfigSources { file: Some(path.clone()), ..sources(&env, &[("log.fromat", "json")]) };
+        let error =
+            Config::load(sources).unwrap_err().to_string().replace(&*path.to_string_lossy(), "x.toml");
         insta::assert_snapshot!(error, @r#"
         the configuration has 13 problems:
           jira.tokn (environment variable `JIRA_AGENT__JIRA__TOKN`): there is no such setting; did you mean `JIRA_AGENT__JIRA__TOKEN`? config.default.toml lists all settings
@@ -683,15 +552,10 @@ labels = ['x']
 
     #[test]
     fn of_a_combination_are_reported_too() {
-        let text = from_file("[model.prices]\ninput = 3", &[])
-            .unwrap_err()
-            .to_string();
+        let text = from_file("[model.prices]\ninput = 3", &[]).unwrap_err().to_string();
         assert!(text.contains("model.prices") && text.contains("output"), "{text}");
         let text = problems_of_env(&[("JIRA_AGENT__ROUTES", "SHOP")]);
-        assert!(
-            text.contains("routes") && text.contains("https://github.com/acme/shop"),
-            "{text}"
-        );
+        assert!(text.contains("routes") && text.contains("https://github.com/acme/shop"), "{text}");
     }
 }
 
@@ -713,14 +577,9 @@ mod rules {
             text.contains("JIRA_AGENT__WORKER__RUN_DEADLINE") && text.contains("queue.consumer_timeout"),
             "{text}"
         );
-        assert!(
-            config.check(Needs::Ticket).is_ok(),
-            "without a queue there is no such limit"
-        );
-        let raised = [
-            ("JIRA_AGENT__WORKER__RUN_DEADLINE", "30m"),
-            ("JIRA_AGENT__QUEUE__CONSUMER_TIMEOUT", "31m"),
-        ];
+        assert!(config.check(Needs::Ticket).is_ok(), "without a queue there is no such limit");
+        let raised =
+            [("JIRA_AGENT__WORKER__RUN_DEADLINE", "30m"), ("JIRA_AGENT__QUEUE__CONSUMER_TIMEOUT", "31m")];
         worker_with(&raised).check(Needs::Worker).unwrap();
     }
 
@@ -734,55 +593,23 @@ mod rules {
             ("JIRA_AGENT__QUEUE__CA_FILE", "/nowhere", "queue.ca_file"),
             ("JIRA_AGENT__HTTP__CA_FILE", "/tmp", "http.ca_file"),
             ("JIRA_AGENT__HTTP__TIMEOUT", "0s", "http.timeout"),
-            (
-                "JIRA_AGENT__WORKER__DRAIN_TIMEOUT",
-                "500ms",
-                "worker.drain_timeout",
-            ),
+            ("JIRA_AGENT__WORKER__DRAIN_TIMEOUT", "500ms", "worker.drain_timeout"),
             ("JIRA_AGENT__WORKER__MAX_ATTEMPTS", "0", "worker.max_attempts"),
-            (
-                "JIRA_AGENT__WORKER__DEFAULT_MODE",
-                "revise",
-                "worker.default_mode",
-            ),
-            (
-                "JIRA_AGENT__WORKER__PLAN_LABELS",
-                "quickfix",
-                "worker.plan_labels",
-            ),
-            (
-                "JIRA_AGENT__WORKER__PROTECTED_PATHS",
-                "a[b",
-                "worker.protected_paths",
-            ),
+            ("JIRA_AGENT__WORKER__DEFAULT_MODE", "revise", "worker.default_mode"),
+            ("JIRA_AGENT__WORKER__PLAN_LABELS", "quickfix", "worker.plan_labels"),
+            ("JIRA_AGENT__WORKER__PROTECTED_PATHS", "a[b", "worker.protected_paths"),
             ("JIRA_AGENT__GIT__JIRA_BRANCH", "ai/agent", "git.jira_branch"),
-            (
-                "JIRA_AGENT__GIT__GITHUB_BRANCH",
-                "a b{number}",
-                "git.github_branch",
-            ),
+            ("JIRA_AGENT__GIT__GITHUB_BRANCH", "a b{number}", "git.github_branch"),
             ("JIRA_AGENT__GIT__AUTHOR_EMAIL", "nobody", "git.author_email"),
             ("JIRA_AGENT__JIRA__API_URL", "ftp://host", "jira.api_url"),
-            (
-                "JIRA_AGENT__JIRA__TRIGGER_LABEL",
-                "two words",
-                "jira.trigger_label",
-            ),
+            ("JIRA_AGENT__JIRA__TRIGGER_LABEL", "two words", "jira.trigger_label"),
             ("GITHUB_API_URL", "https://user:password@host", "github.api_url"),
             ("JIRA_AGENT__GITHUB__URL", "https://github.com?x=1", "github.url"),
             ("ANTHROPIC_BASE_URL", "file:///etc", "model.base_url"),
             ("JIRA_AGENT__MODEL__NAME", " ", "model.name"),
-            (
-                "JIRA_AGENT__MODEL__MAX_OUTPUT_TOKENS",
-                "0",
-                "model.max_output_tokens",
-            ),
+            ("JIRA_AGENT__MODEL__MAX_OUTPUT_TOKENS", "0", "model.max_output_tokens"),
             ("JIRA_AGENT__LOG__FILTER", "jira_agent=loud", "log.filter"),
-            (
-                "JIRA_AGENT__ROUTES",
-                "shop=https://github.com/acme/shop",
-                "routes",
-            ),
+            ("JIRA_AGENT__ROUTES", "shop=https://github.com/acme/shop", "routes"),
             ("JIRA_AGENT__ROUTES", "https://gitlab.example/acme/shop", "routes"),
         ] {
             assert_eq!(
@@ -791,10 +618,7 @@ mod rules {
                 "{variable}={value}"
             );
         }
-        let prices = [
-            ("JIRA_AGENT__MODEL__PRICES__INPUT", "-1"),
-            ("JIRA_AGENT__MODEL__PRICES__OUTPUT", "1"),
-        ];
+        let prices = [("JIRA_AGENT__MODEL__PRICES__INPUT", "-1"), ("JIRA_AGENT__MODEL__PRICES__OUTPUT", "1")];
         assert_eq!(broken(&worker_with(&prices), Needs::Demo), ["model.prices.input"]);
     }
 
@@ -807,31 +631,16 @@ mod rules {
         ];
         from_env(&github_only).check(Needs::Worker).unwrap();
         let half = [&github_only[..], &[("JIRA_URL", "https://acme.atlassian.net")]].concat();
-        assert_eq!(
-            broken(&from_env(&half), Needs::Worker),
-            ["jira.email", "jira.token"]
-        );
-        let asked = [
-            &github_only[..2],
-            &[("JIRA_AGENT__ROUTES", "SHOP=https://github.com/acme/shop")],
-        ]
-        .concat();
-        assert_eq!(
-            broken(&from_env(&asked), Needs::Worker),
-            ["jira.url", "jira.email", "jira.token"]
-        );
+        assert_eq!(broken(&from_env(&half), Needs::Worker), ["jira.email", "jira.token"]);
+        let asked =
+            [&github_only[..2], &[("JIRA_AGENT__ROUTES", "SHOP=https://github.com/acme/shop")]].concat();
+        assert_eq!(broken(&from_env(&asked), Needs::Worker), ["jira.url", "jira.email", "jira.token"]);
     }
 
     #[test]
     fn enqueue_needs_the_queue_and_nothing_else() {
-        let elsewhere = [
-            ("JIRA_AGENT__WORKER__MAX_ATTEMPTS", "0"),
-            ("JIRA_AGENT__GIT__JIRA_BRANCH", "x"),
-        ];
+        let elsewhere = [("JIRA_AGENT__WORKER__MAX_ATTEMPTS", "0"), ("JIRA_AGENT__GIT__JIRA_BRANCH", "x")];
         from_env(&elsewhere).check(Needs::Enqueue).unwrap();
-        assert_eq!(
-            broken(&from_env(&[("AMQP_URL", "host:5672")]), Needs::Enqueue),
-            ["queue.url"]
-        );
+        assert_eq!(broken(&from_env(&[("AMQP_URL", "host:5672")]), Needs::Enqueue), ["queue.url"]);
     }
 }

@@ -31,10 +31,7 @@ impl Config {
     /// # Errors
     /// With every rule that is broken, each with the field, where its value is from, and what to do.
     pub fn check(&self, needs: Needs) -> Result<(), ConfigError> {
-        let mut check = Check {
-            config: self,
-            problems: Vec::new(),
-        };
+        let mut check = Check { config: self, problems: Vec::new() };
         check.log();
         if matches!(needs, Needs::Enqueue | Needs::Worker) {
             check.queue();
@@ -67,32 +64,17 @@ impl Check<'_> {
     fn require(&mut self, holds: bool, field: &str, why: impl Into<String>, fix: impl Into<String>) {
         if !holds {
             let source = self.config.origin(field).to_owned();
-            self.problems.push(Problem {
-                field: field.to_owned(),
-                source,
-                why: why.into(),
-                fix: fix.into(),
-            });
+            self.problems.push(Problem { field: field.to_owned(), source, why: why.into(), fix: fix.into() });
         }
     }
 
     /// A value that has to be there.
     fn present(&mut self, holds: bool, field: &str, usual: &str) {
-        self.require(
-            holds,
-            field,
-            "it is not set",
-            format!("set {usual} or {}", variable(field)),
-        );
+        self.require(holds, field, "it is not set", format!("set {usual} or {}", variable(field)));
     }
 
     fn positive(&mut self, field: &str, duration: Duration) {
-        self.require(
-            !duration.is_zero(),
-            field,
-            "it is zero, which would never wait",
-            "set e.g. 30s",
-        );
+        self.require(!duration.is_zero(), field, "it is zero, which would never wait", "set e.g. 30s");
     }
 
     fn at_least_one(&mut self, field: &str, number: impl Into<u64>) {
@@ -121,12 +103,7 @@ impl Check<'_> {
             "take them out: tokens have keys of their own",
         );
         let plain = url.query().is_none() && url.fragment().is_none();
-        self.require(
-            plain,
-            field,
-            "it has a query or a fragment",
-            "set the address up to the path",
-        );
+        self.require(plain, field, "it has a query or a fragment", "set the address up to the path");
     }
 
     /// A secret address of one of some schemes; empty counts as not set.
@@ -139,10 +116,8 @@ impl Check<'_> {
             schemes.contains(&url.scheme()) && url.host_str().is_some_and(|h| !h.is_empty())
         });
         let expected = format!("{}://user:password@host:port", schemes[0]);
-        let why = format!(
-            "it is not an address with a host that starts with {}",
-            schemes.join(":// or ") + "://"
-        );
+        let why =
+            format!("it is not an address with a host that starts with {}", schemes.join(":// or ") + "://");
         self.require(fine, field, why, format!("set e.g. {expected}"));
     }
 
@@ -159,10 +134,8 @@ impl Check<'_> {
 
     fn log(&mut self) {
         let filter = &self.config.log.filter;
-        let why = EnvFilter::builder()
-            .parse(filter)
-            .err()
-            .map(|error| format!("`{filter}` does not do: {error}"));
+        let why =
+            EnvFilter::builder().parse(filter).err().map(|error| format!("`{filter}` does not do: {error}"));
         let fix = "set e.g. info or info,jira_agent=debug";
         self.require(why.is_none(), "log.filter", why.unwrap_or_default(), fix);
     }
@@ -179,10 +152,7 @@ impl Check<'_> {
         self.file("queue.ca_file", queue.ca_file.as_deref());
         let whole = queue.heartbeat.subsec_nanos() == 0;
         let fits = (5..=u64::from(u16::MAX)).contains(&queue.heartbeat.as_secs());
-        let why = format!(
-            "{:?} is not a whole number of seconds from 5 to 65535",
-            queue.heartbeat
-        );
+        let why = format!("{:?} is not a whole number of seconds from 5 to 65535", queue.heartbeat);
         self.require(whole && fits, "queue.heartbeat", why, "set e.g. 20s");
     }
 
@@ -210,24 +180,14 @@ impl Check<'_> {
         if let (Some(name), None) = (&jira.reviewer, &jira.reviewer_account_id) {
             let variable = alias::reviewer_variable(name);
             let why = format!("the variable `{variable}` is not set");
-            self.require(
-                false,
-                "jira.reviewer",
-                why,
-                format!("set {variable} or jira.reviewer_account_id"),
-            );
+            self.require(false, "jira.reviewer", why, format!("set {variable} or jira.reviewer_account_id"));
         }
     }
 
     /// Labels have no spaces in Jira.
     fn label(&mut self, field: &str, label: &str) {
         let fine = !label.is_empty() && !label.contains(char::is_whitespace);
-        self.require(
-            fine,
-            field,
-            format!("`{label}` is not a label"),
-            "set a word without spaces",
-        );
+        self.require(fine, field, format!("`{label}` is not a label"), "set a word without spaces");
     }
 
     fn github(&mut self) {
@@ -279,28 +239,13 @@ impl Check<'_> {
         self.at_least_one("worker.context_files", worker.context_files as u64);
         self.at_least_one("worker.context_lines", worker.context_lines as u64);
         self.starting_mode("worker.default_mode", worker.default_mode);
-        let both = worker
-            .quickfix_labels
-            .iter()
-            .find(|label| worker.plan_labels.contains(label));
-        let why = both
-            .map(|label| format!("`{label}` is in worker.quickfix_labels too"))
-            .unwrap_or_default();
-        self.require(
-            both.is_none(),
-            "worker.plan_labels",
-            why,
-            "keep it in one of them",
-        );
+        let both = worker.quickfix_labels.iter().find(|label| worker.plan_labels.contains(label));
+        let why = both.map(|label| format!("`{label}` is in worker.quickfix_labels too")).unwrap_or_default();
+        self.require(both.is_none(), "worker.plan_labels", why, "keep it in one of them");
         for pattern in &worker.protected_paths {
             if let Err(error) = Glob::new(pattern) {
                 let why = format!("`{pattern}` is not a glob: {}", error.kind());
-                self.require(
-                    false,
-                    "worker.protected_paths",
-                    why,
-                    "mend it, e.g. .github/workflows/**",
-                );
+                self.require(false, "worker.protected_paths", why, "mend it, e.g. .github/workflows/**");
             }
         }
     }
@@ -308,12 +253,7 @@ impl Check<'_> {
     /// The other modes go on with what an earlier run began.
     fn starting_mode(&mut self, field: &str, mode: Mode) {
         let starts = matches!(mode, Mode::Quickfix | Mode::Plan);
-        self.require(
-            starts,
-            field,
-            format!("no run can start with `{mode}`"),
-            "set quickfix or plan",
-        );
+        self.require(starts, field, format!("no run can start with `{mode}`"), "set quickfix or plan");
     }
 
     fn git(&mut self) {
@@ -322,12 +262,7 @@ impl Check<'_> {
         let name = !git.author_name.trim().is_empty() && !angles(&git.author_name);
         self.require(name, "git.author_name", "it is empty or has < or >", "set a name");
         let email = git.author_email.contains('@') && !angles(&git.author_email);
-        self.require(
-            email,
-            "git.author_email",
-            "it is not an address",
-            "set e.g. jira-agent@acme.example",
-        );
+        self.require(email, "git.author_email", "it is not an address", "set e.g. jira-agent@acme.example");
         self.branch("git.jira_branch", &git.jira_branch, "{key}", "PROJ-1");
         self.branch("git.github_branch", &git.github_branch, "{number}", "1");
     }
@@ -336,10 +271,7 @@ impl Check<'_> {
         let held = template.contains(placeholder);
         let why = format!("`{template}` lacks {placeholder}: all tickets would share a branch");
         self.require(held, field, why, format!("set e.g. ai/{placeholder}"));
-        let valid = template
-            .replace(placeholder, example)
-            .parse::<BranchName>()
-            .is_ok();
+        let valid = template.replace(placeholder, example).parse::<BranchName>().is_ok();
         self.require(
             !held || valid,
             field,
@@ -363,12 +295,7 @@ impl Check<'_> {
             let ours = &self.config.github.url;
             let same = route.repo.origin().origin() == ours.origin();
             let why = format!("{}: its repository is not on github.url ({ours})", route.repo);
-            self.require(
-                same,
-                "routes",
-                why,
-                "use one host for both: tokens are sent to that host alone",
-            );
+            self.require(same, "routes", why, "use one host for both: tokens are sent to that host alone");
             for project in &route.projects {
                 let valid = format!("{project}-1").parse::<IssueKey>().is_ok();
                 let why = format!("routes[{index}]: `{project}` is not a Jira project key");
@@ -382,13 +309,7 @@ impl Check<'_> {
 
     /// What a run has to reach.
     fn services(&mut self) {
-        let Config {
-            routes,
-            jira,
-            github,
-            model,
-            ..
-        } = self.config;
+        let Config { routes, jira, github, model, .. } = self.config;
         let fix = "add a [[routes]] entry, or set JIRA_AGENT__ROUTES=PROJ=https://github.com/owner/repo";
         self.require(
             !routes.is_empty(),
@@ -397,9 +318,7 @@ impl Check<'_> {
             fix,
         );
         self.present(!github.token.is_empty(), "github.token", "GITHUB_TOKEN");
-        let needed = routes
-            .iter()
-            .any(|route| !route.projects.is_empty() || !route.components.is_empty());
+        let needed = routes.iter().any(|route| !route.projects.is_empty() || !route.components.is_empty());
         self.jira_account(jira, needed);
         let usual = match model.provider {
             ModelProvider::Anthropic => "ANTHROPIC_API_KEY",
@@ -408,10 +327,7 @@ impl Check<'_> {
         };
         let provider = model.provider.word();
         let why = format!("it is not set, and `{provider}` asks for one");
-        let fix = format!(
-            "set {usual}, or choose another with {}",
-            variable("model.provider")
-        );
+        let fix = format!("set {usual}, or choose another with {}", variable("model.provider"));
         self.require(!model.api_key.is_empty(), "model.api_key", why, fix);
     }
 

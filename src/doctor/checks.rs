@@ -18,7 +18,11 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
         Ok(()) => vec![Finding::fine("settings", "complete for a worker")],
         Err(error) => {
             let broken = |problem: &crate::config::Problem| {
-                Finding::broken("settings", format!("{}: {}", problem.field, problem.why), problem.fix.clone())
+                Finding::broken(
+                    "settings",
+                    format!("{}: {}", problem.field, problem.why),
+                    problem.fix.clone(),
+                )
             };
             error.problems.iter().map(broken).collect()
         }
@@ -32,16 +36,24 @@ pub(super) async fn queue(config: &Config, http: &Http) -> Vec<Finding> {
     let broker = match RabbitMq::connect(&config.queue, "jira-agent doctor").await {
         Ok(broker) => broker,
         Err(error) => {
-            return vec![Finding::broken("queue", error.to_string(), "start RabbitMQ, or correct queue.url (AMQP_URL)")];
+            return vec![Finding::broken(
+                "queue",
+                error.to_string(),
+                "start RabbitMQ, or correct queue.url (AMQP_URL)",
+            )];
         }
     };
     let mut findings = vec![Finding::fine("queue", "RabbitMQ answers")];
     match broker.check_topology().await {
-        Ok(problems) if problems.is_empty() => findings.push(Finding::fine("queue", "the topology is complete")),
+        Ok(problems) if problems.is_empty() => {
+            findings.push(Finding::fine("queue", "the topology is complete"))
+        }
         Ok(problems) => findings.extend(problems.iter().map(|problem| {
             Finding::broken("queue", problem.to_string(), "jira-agent-producer topology apply")
         })),
-        Err(error) => findings.push(Finding::broken("queue", error.to_string(), "let the user read the queues")),
+        Err(error) => {
+            findings.push(Finding::broken("queue", error.to_string(), "let the user read the queues"))
+        }
     }
     findings.push(consumer_timeout(config, http).await);
     findings
@@ -67,7 +79,10 @@ async fn consumer_timeout(config: &Config, http: &Http) -> Finding {
     let stock = Duration::from_secs(30 * 60);
     let nodes = nodes(config, http).await;
     if limit <= stock {
-        return Finding::fine("queue", format!("a run ({deadline:?}) ends before the broker's stock time-out (30 min)"));
+        return Finding::fine(
+            "queue",
+            format!("a run ({deadline:?}) ends before the broker's stock time-out (30 min)"),
+        );
     }
     Finding::warning(
         "queue",
@@ -97,7 +112,11 @@ async fn nodes(config: &Config, http: &Http) -> String {
 
 pub(super) async fn jira(config: &Config, http: &Http) -> Vec<Finding> {
     if config.jira.url.is_none() {
-        return vec![Finding::warning("jira", "no Jira is configured", "set jira.url, unless you use GitHub issues only")];
+        return vec![Finding::warning(
+            "jira",
+            "no Jira is configured",
+            "set jira.url, unless you use GitHub issues only",
+        )];
     }
     let jira = match Jira::new(&config.jira, http.clone()) {
         Ok(jira) => jira,
@@ -140,7 +159,9 @@ pub(super) async fn github(config: &Config, http: &Http) -> Vec<Finding> {
                 "give it contents: write, issues: write and pull requests: write",
             ),
             Ok(_) => Finding::fine("github", format!("{slug} can be pushed to")),
-            Err(error) => Finding::broken("github", error.to_string(), "check the route and what the token may see"),
+            Err(error) => {
+                Finding::broken("github", error.to_string(), "check the route and what the token may see")
+            }
         });
     }
     findings
@@ -157,14 +178,20 @@ pub(super) async fn model(config: &Config, http: &Http) -> Vec<Finding> {
             .get(format!("{}/v1/models", or("https://api.anthropic.com")))
             .header("x-api-key", model.api_key.expose())
             .header("anthropic-version", "2023-06-01"),
-        ModelProvider::Openai => {
-            request.get(format!("{}/models", or("https://api.openai.com/v1"))).bearer_auth(model.api_key.expose())
-        }
+        ModelProvider::Openai => request
+            .get(format!("{}/models", or("https://api.openai.com/v1")))
+            .bearer_auth(model.api_key.expose()),
         ModelProvider::Ollama => request.get(format!("{}/api/tags", or("http://127.0.0.1:11434"))),
     };
     let request = match request.build() {
         Ok(request) => request,
-        Err(error) => return vec![Finding::broken("model", error.to_string(), "correct model.base_url or model.api_key")],
+        Err(error) => {
+            return vec![Finding::broken(
+                "model",
+                error.to_string(),
+                "correct model.base_url or model.api_key",
+            )];
+        }
     };
     vec![match http.send(request, Safety::Idempotent).await {
         Ok(answer) if String::from_utf8_lossy(&answer.body).contains(model.name.as_str()) => {

@@ -20,10 +20,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     pub(super) fn new(text: &str, expected: &'static str) -> Self {
-        Self {
-            text: text.chars().take(120).collect(),
-            expected,
-        }
+        Self { text: text.chars().take(120).collect(), expected }
     }
 }
 
@@ -113,10 +110,7 @@ impl FromStr for IssueKey {
             return Err(invalid());
         }
         let number = positive(number).ok_or_else(invalid)?;
-        Ok(Self {
-            project: project.to_owned(),
-            number,
-        })
+        Ok(Self { project: project.to_owned(), number })
     }
 }
 string_serde!(IssueKey);
@@ -206,10 +200,7 @@ impl FromStr for BranchName {
             || text.chars().any(forbidden)
             || text.split('/').any(bad_part);
         if bad {
-            return Err(InvalidId::new(
-                text,
-                "a branch name (see `git check-ref-format`), e.g. main",
-            ));
+            return Err(InvalidId::new(text, "a branch name (see `git check-ref-format`), e.g. main"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -246,10 +237,7 @@ impl FromStr for CommitId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if !matches!(text.len(), 40 | 64) || !text.bytes().all(hex) {
-            return Err(InvalidId::new(
-                text,
-                "a full commit id (40 or 64 hexadecimal digits)",
-            ));
+            return Err(InvalidId::new(text, "a full commit id (40 or 64 hexadecimal digits)"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -280,10 +268,7 @@ impl FromStr for AccountId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let fine = |c: char| !c.is_control() && !c.is_whitespace();
         if text.is_empty() || text.len() > 255 || !text.chars().all(fine) {
-            return Err(InvalidId::new(
-                text,
-                "an account (a Jira account id or a GitHub login)",
-            ));
+            return Err(InvalidId::new(text, "an account (a Jira account id or a GitHub login)"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -318,9 +303,9 @@ mod tests {
         for good in ["main", "ai/PROJ-1", "feature/x.y"] {
             assert!(good.parse::<BranchName>().is_ok(), "{good}");
         }
-        for bad in [
-            "", "-x", "a..b", "a b", "a/.b", "a.lock", "a/", "/a", "a~1", "@", "a@{1}", "a\\b", "HEAD", "x.",
-        ] {
+        for bad in
+            ["", "-x", "a..b", "a b", "a/.b", "a.lock", "a/", "/a", "a~1", "@", "a@{1}", "a\\b", "HEAD", "x."]
+        {
             assert!(bad.parse::<BranchName>().is_err(), "{bad}");
         }
     }

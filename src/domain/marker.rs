@@ -24,10 +24,7 @@ impl CommentMarker {
     /// it is not doubled; all else becomes `_`, so that a marker cannot end the HTML comment it stands in.
     #[must_use]
     pub fn new(kind: &str, round: &str) -> Self {
-        Self {
-            kind: safe(kind),
-            round: safe(round),
-        }
+        Self { kind: safe(kind), round: safe(round) }
     }
 
     /// What the comment is for.
@@ -92,9 +89,7 @@ impl FromStr for CommentId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| InvalidId::new(text, "a comment's number, e.g. 10042"))
+        text.parse().map(Self).map_err(|_| InvalidId::new(text, "a comment's number, e.g. 10042"))
     }
 }
 string_serde!(CommentId);

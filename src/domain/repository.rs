@@ -49,10 +49,9 @@ impl FromStr for RepoSlug {
                 && !part.starts_with('-')
         };
         match text.split_once('/') {
-            Some((owner, name)) if fine(owner) && fine(name) => Ok(Self {
-                owner: owner.to_owned(),
-                name: name.to_owned(),
-            }),
+            Some((owner, name)) if fine(owner) && fine(name) => {
+                Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
+            }
             _ => Err(InvalidId::new(text, "a repository, e.g. acme/shop")),
         }
     }
@@ -114,8 +113,7 @@ impl RepoUrl {
 
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 impl PartialEq for RepoUrl {
@@ -140,20 +138,12 @@ impl FromStr for RepoUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidRepository> {
         // A text that breaks the first rule may still hold a password, so it is not repeated.
-        let hidden = |why| InvalidRepository {
-            text: "the given address".to_owned(),
-            why,
-        };
+        let hidden = |why| InvalidRepository { text: "the given address".to_owned(), why };
         let url = Url::parse(text.trim()).map_err(|_| hidden("it is not an address"))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(hidden(
-                "it holds a user or a password, which belong in the configuration",
-            ));
+            return Err(hidden("it holds a user or a password, which belong in the configuration"));
         }
-        let invalid = |why| InvalidRepository {
-            text: text.chars().take(200).collect(),
-            why,
-        };
+        let invalid = |why| InvalidRepository { text: text.chars().take(200).collect(), why };
         if !matches!(url.scheme(), "https" | "http") {
             return Err(invalid("only https is spoken (http on request)"));
         }
@@ -180,10 +170,7 @@ mod tests {
     #[test]
     fn spellings_of_one_repository_are_equal() {
         let plain: RepoUrl = "https://github.com/acme/shop".parse().unwrap();
-        for other in [
-            "https://GitHub.com/Acme/Shop.git",
-            "https://github.com:443/acme/shop/",
-        ] {
+        for other in ["https://GitHub.com/Acme/Shop.git", "https://github.com:443/acme/shop/"] {
             assert_eq!(other.parse::<RepoUrl>().unwrap(), plain, "{other}");
         }
         assert_eq!(plain.clone_url(), "https://github.com/acme/shop.git");
@@ -207,9 +194,7 @@ mod tests {
 
     #[test]
     fn a_password_in_an_address_is_refused_and_not_repeated() {
-        let error = "https://user:hunter2@github.com/a/b"
-            .parse::<RepoUrl>()
-            .unwrap_err();
+        let error = "https://user:hunter2@github.com/a/b".parse::<RepoUrl>().unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }

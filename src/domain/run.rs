@@ -160,10 +160,7 @@ impl EventKind {
     /// Whether nothing more happens to the run by itself.
     #[must_use]
     pub fn is_end(self) -> bool {
-        matches!(
-            self,
-            Self::Succeeded | Self::NeedsHuman | Self::Superseded | Self::Cancelled | Self::Failed
-        )
+        matches!(self, Self::Succeeded | Self::NeedsHuman | Self::Superseded | Self::Cancelled | Self::Failed)
     }
 }
 
@@ -234,12 +231,7 @@ impl Run {
     /// A run whose task was just put on the queue.
     #[must_use]
     pub fn queued(id: TaskId, ticket: TicketKey) -> Self {
-        Self {
-            id,
-            ticket,
-            state: RunState::Queued,
-            events: Vec::new(),
-        }
+        Self { id, ticket, state: RunState::Queued, events: Vec::new() }
     }
 
     /// Makes the next event and moves the state.
@@ -329,9 +321,7 @@ mod tests {
     fn a_redelivered_run_is_claimed_again_and_may_skip_steps() {
         use EventKind::*;
         assert_eq!(
-            play(&[
-                Claimed, Cloned, Retried, Claimed, Cloned, Pushed, Reported, Succeeded
-            ]),
+            play(&[Claimed, Cloned, Retried, Claimed, Cloned, Pushed, Reported, Succeeded]),
             Ok(RunState::Ended(Succeeded))
         );
         assert_eq!(play(&[Claimed, Edited, Claimed]), Ok(RunState::Running(Claimed)));
@@ -344,10 +334,7 @@ mod tests {
         assert!(play(&[Claimed, Cloned, Cloned]).is_err());
         assert!(play(&[Cloned]).is_err());
         assert!(play(&[DeadLettered]).is_err());
-        assert_eq!(
-            play(&[Claimed, Failed, DeadLettered, Queued]),
-            Ok(RunState::Queued)
-        );
+        assert_eq!(play(&[Claimed, Failed, DeadLettered, Queued]), Ok(RunState::Queued));
         assert_eq!(play(&[Superseded]), Ok(RunState::Ended(Superseded)));
     }
 
@@ -362,9 +349,7 @@ mod tests {
     fn words_on_the_wire_are_the_words_in_code() {
         let kind = serde_json::to_value(EventKind::ContextBuilt).unwrap();
         assert_eq!(kind, EventKind::ContextBuilt.as_str());
-        let outcome = Outcome::NothingToChange {
-            reason: String::new(),
-        };
+        let outcome = Outcome::NothingToChange { reason: String::new() };
         assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.word());
     }
 }

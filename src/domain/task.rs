@@ -33,13 +33,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode, in the order of the documentation.
-    pub const ALL: [Self; 5] = [
-        Self::Quickfix,
-        Self::Plan,
-        Self::Execute,
-        Self::Revise,
-        Self::FixChecks,
-    ];
+    pub const ALL: [Self; 5] = [Self::Quickfix, Self::Plan, Self::Execute, Self::Revise, Self::FixChecks];
 
     /// The word on the wire.
     #[must_use]
@@ -204,24 +198,13 @@ impl TaskBody {
         let text = std::str::from_utf8(body).map_err(|_| not_a_task("it is not UTF-8"))?;
         let text = text.trim_start_matches('\u{feff}').trim();
         if !text.starts_with(['{', '"', '[']) {
-            let ticket = text
-                .parse()
-                .map_err(|error: InvalidId| not_a_task(&error.to_string()))?;
-            return Ok(Self {
-                task: Task::new(ticket),
-                had_id: false,
-            });
+            let ticket = text.parse().map_err(|error: InvalidId| not_a_task(&error.to_string()))?;
+            return Ok(Self { task: Task::new(ticket), had_id: false });
         }
         match serde_json::from_str(text).map_err(|error| not_a_task(&error.to_string()))? {
             Value::String(key) => {
-                let ticket = key
-                    .trim()
-                    .parse()
-                    .map_err(|error: InvalidId| not_a_task(&error.to_string()))?;
-                Ok(Self {
-                    task: Task::new(ticket),
-                    had_id: false,
-                })
+                let ticket = key.trim().parse().map_err(|error: InvalidId| not_a_task(&error.to_string()))?;
+                Ok(Self { task: Task::new(ticket), had_id: false })
             }
             Value::Object(fields) => Self::from_fields(fields),
             _ => Err(not_a_task("it is JSON but not an object")),
@@ -235,9 +218,8 @@ impl TaskBody {
             other => return Err(RejectedBody::UnknownVersion(cut(&other.to_string()))),
         }
         let mut take = |field: &'static str| fields.remove(field).filter(|value| !value.is_null());
-        let repository: Option<RepoUrl> = take("repo_url")
-            .map(|value| field("repo_url", value))
-            .transpose()?;
+        let repository: Option<RepoUrl> =
+            take("repo_url").map(|value| field("repo_url", value)).transpose()?;
         let issue = take("issue_id").ok_or_else(|| bad("issue_id", "it is required, e.g. \"PROJ-123\""))?;
         let ticket = ticket_key(&issue, repository.as_ref())?;
         let id = take("task_id").map(|value| field("task_id", value)).transpose()?;
@@ -245,32 +227,18 @@ impl TaskBody {
             id: id.unwrap_or_else(TaskId::generate),
             ticket,
             repository,
-            base_branch: take("base_branch")
-                .map(|value| field("base_branch", value))
-                .transpose()?,
+            base_branch: take("base_branch").map(|value| field("base_branch", value)).transpose()?,
             mode: take("mode").map(mode_field).transpose()?,
-            requested_by: take("trigger_user")
-                .map(|value| field("trigger_user", value))
-                .transpose()?,
+            requested_by: take("trigger_user").map(|value| field("trigger_user", value)).transpose()?,
             trigger: take("trigger").map(|value| field("trigger", value)).transpose()?,
-            requested_at: take("requested_at")
-                .map(|value| field("requested_at", value))
-                .transpose()?,
-            approval: take("approval")
-                .map(|value| field("approval", value))
-                .transpose()?,
-            forced: take("forced")
-                .map(|value| field("forced", value))
-                .transpose()?
-                .unwrap_or(false),
+            requested_at: take("requested_at").map(|value| field("requested_at", value)).transpose()?,
+            approval: take("approval").map(|value| field("approval", value)).transpose()?,
+            forced: take("forced").map(|value| field("forced", value)).transpose()?.unwrap_or(false),
         };
         if task.mode == Some(Mode::Execute) && task.approval.is_none() {
             return Err(bad("approval", "mode execute needs the approved plan's commits"));
         }
-        Ok(Self {
-            task,
-            had_id: id.is_some(),
-        })
+        Ok(Self { task, had_id: id.is_some() })
     }
 }
 
@@ -284,38 +252,22 @@ fn ticket_key(issue: &Value, repository: Option<&RepoUrl>) -> Result<TicketKey, 
         _ => None,
     };
     if let Some(number) = number.filter(|number| *number > 0) {
-        let repository = repository.ok_or_else(|| {
-            bad(
-                "repo_url",
-                "a numeric issue_id is a GitHub issue and needs repo_url",
-            )
-        })?;
-        return Ok(TicketKey::GitHub {
-            repository: repository.slug().clone(),
-            number,
-        });
+        let repository = repository
+            .ok_or_else(|| bad("repo_url", "a numeric issue_id is a GitHub issue and needs repo_url"))?;
+        return Ok(TicketKey::GitHub { repository: repository.slug().clone(), number });
     }
     let key: TicketKey = field("issue_id", issue.clone())?;
-    if let (
-        TicketKey::GitHub {
-            repository: named, ..
-        },
-        Some(url),
-    ) = (&key, repository)
+    if let (TicketKey::GitHub { repository: named, .. }, Some(url)) = (&key, repository)
         && named != url.slug()
     {
-        return Err(bad(
-            "issue_id",
-            &format!("it names {named}, but repo_url is {url}"),
-        ));
+        return Err(bad("issue_id", &format!("it names {named}, but repo_url is {url}")));
     }
     Ok(key)
 }
 
 fn mode_field(value: Value) -> Result<Mode, RejectedBody> {
     let text: String = field("mode", value)?;
-    text.parse()
-        .map_err(|error: InvalidId| bad("mode", &error.to_string()))
+    text.parse().map_err(|error: InvalidId| bad("mode", &error.to_string()))
 }
 
 fn field<T: serde::de::DeserializeOwned>(name: &'static str, value: Value) -> Result<T, RejectedBody> {
@@ -395,12 +347,7 @@ mod tests {
 
     #[test]
     fn a_bare_key_is_a_task_without_an_id() {
-        for body in [
-            "PROJ-123",
-            " PROJ-123\n",
-            "\"PROJ-123\"",
-            "{\"issue_id\":\"PROJ-123\"}",
-        ] {
+        for body in ["PROJ-123", " PROJ-123\n", "\"PROJ-123\"", "{\"issue_id\":\"PROJ-123\"}"] {
             let parsed = parse(body).unwrap();
             assert_eq!(parsed.task.ticket.to_string(), "PROJ-123", "{body}");
             assert!(!parsed.had_id);
@@ -442,10 +389,7 @@ mod tests {
             (r#"{"issue_id":"A-1","mode":"execute"}"#, "approval"),
             (r#"{"issue_id":0,"repo_url":"https://github.com/a/b"}"#, "from 1"),
             (r#"{"issue_id":"A-1","repo_url":"file:///etc"}"#, "repo_url"),
-            (
-                r#"{"issue_id":"a/b#1","repo_url":"https://github.com/a/c"}"#,
-                "names a/b",
-            ),
+            (r#"{"issue_id":"a/b#1","repo_url":"https://github.com/a/c"}"#, "names a/b"),
             (r#"{"mode":"plan"}"#, "issue_id"),
             (r#"{"issue_id":"A-1","task_id":"7"}"#, "task_id"),
         ] {

@@ -40,10 +40,7 @@ impl Ticket {
     /// The time of the newest input a run of this ticket can see: the last comment, or its creation.
     #[must_use]
     pub fn newest_input(&self) -> Timestamp {
-        self.comments
-            .iter()
-            .map(|comment| comment.updated_at)
-            .fold(Timestamp::MIN, Ord::max)
+        self.comments.iter().map(|comment| comment.updated_at).fold(Timestamp::MIN, Ord::max)
     }
 }
 
@@ -130,11 +127,7 @@ mod tests {
     use super::*;
 
     fn mark(run: TaskId) -> RunMark {
-        RunMark {
-            run,
-            end: "pull_request_opened".to_owned(),
-            at: Timestamp::UNIX_EPOCH,
-        }
+        RunMark { run, end: "pull_request_opened".to_owned(), at: Timestamp::UNIX_EPOCH }
     }
 
     #[test]

@@ -49,10 +49,7 @@ impl GitHub {
             let elements: Vec<T> = self.parse(&call, &response)?;
             let count = elements.len();
             all.extend(elements);
-            let link = response
-                .headers
-                .get(header::LINK)
-                .and_then(|link| link.to_str().ok());
+            let link = response.headers.get(header::LINK).and_then(|link| link.to_str().ok());
             let has_next = link.map_or(count >= PAGE, |link| link.contains("rel=\"next\""));
             if !has_next || count == 0 {
                 return Ok(all);
@@ -104,19 +101,13 @@ impl GitHub {
             }
             url = target(call, &url, &response)?;
         }
-        Err(GitHubError::unexpected(
-            call,
-            format!("more than {REDIRECTS} redirects"),
-        ))
+        Err(GitHubError::unexpected(call, format!("more than {REDIRECTS} redirects")))
     }
 }
 
 /// Where a redirect leads, when it may be followed.
 fn target(call: &Call, from: &Url, response: &Response) -> Result<Url, GitHubError> {
-    let location = response
-        .headers
-        .get(header::LOCATION)
-        .and_then(|value| value.to_str().ok());
+    let location = response.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let target = location.and_then(|location| from.join(location).ok());
     let Some(mut target) = target else {
         return Err(GitHubError::unexpected(call, "a redirect to nowhere"));
@@ -144,19 +135,13 @@ fn judge(call: &Call, error: HttpError) -> GitHubError {
     let what = call.what.clone();
     match *status {
         StatusCode::UNAUTHORIZED => GitHubError::Unauthorized { host: host.clone() },
-        StatusCode::FORBIDDEN => GitHubError::Forbidden {
-            what,
-            grant: call.grant,
-            message: wire::Refusal::read(body).message(),
-        },
+        StatusCode::FORBIDDEN => {
+            GitHubError::Forbidden { what, grant: call.grant, message: wire::Refusal::read(body).message() }
+        }
         StatusCode::NOT_FOUND | StatusCode::GONE => GitHubError::NotFound { what },
         status if status.is_client_error() && !error.is_transient() => {
             let refusal = wire::Refusal::read(body);
-            GitHubError::Invalid {
-                what,
-                message: refusal.message(),
-                fields: refusal.fields(),
-            }
+            GitHubError::Invalid { what, message: refusal.message(), fields: refusal.fields() }
         }
         _ => error.into(),
     }

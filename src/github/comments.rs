@@ -47,13 +47,9 @@ impl GitHub {
         repository: &RepoSlug,
         number: u64,
     ) -> Result<Vec<wire::Comment>, GitHubError> {
-        let call = on(
-            Method::GET,
-            repository,
-            &format!("the comments of #{number}"),
-            "the permission Issues: read",
-        )
-        .at(["issues", &number.to_string(), "comments"]);
+        let call =
+            on(Method::GET, repository, &format!("the comments of #{number}"), "the permission Issues: read")
+                .at(["issues", &number.to_string(), "comments"]);
         let mut comments: Vec<wire::Comment> = self.pages(repository, &call).await?;
         comments.sort_by_key(|comment| comment.id);
         Ok(comments)
@@ -67,12 +63,7 @@ pub(super) fn first_line(marker: &CommentMarker) -> String {
 
 /// Whether this login wrote it, and it starts with the line.
 pub(super) fn is_own(comment: &wire::Comment, login: &AccountId, first_line: &str) -> bool {
-    by(comment, login)
-        && comment
-            .body
-            .lines()
-            .next()
-            .is_some_and(|line| line.trim() == first_line)
+    by(comment, login) && comment.body.lines().next().is_some_and(|line| line.trim() == first_line)
 }
 
 pub(super) fn by(comment: &wire::Comment, login: &AccountId) -> bool {
@@ -126,13 +117,7 @@ struct IssueBoard<'github> {
 
 impl IssueBoard<'_> {
     fn call(&self, method: Method) -> Call {
-        on(
-            method,
-            self.repository,
-            &format!("a comment on #{}", self.number),
-            GRANT,
-        )
-        .at(["issues"])
+        on(method, self.repository, &format!("a comment on #{}", self.number), GRANT).at(["issues"])
     }
 
     fn one(&self, method: Method, id: CommentId) -> Call {
@@ -145,9 +130,7 @@ impl Board for IssueBoard<'_> {
 
     async fn own(&self) -> Result<Vec<Own>, GitHubError> {
         let comments = self.github.comments(self.repository, self.number).await?;
-        let own = comments
-            .iter()
-            .filter(|comment| is_own(comment, &self.login, &self.first_line));
+        let own = comments.iter().filter(|comment| is_own(comment, &self.login, &self.first_line));
         Ok(own
             .map(|comment| Own {
                 id: comment.id.into(),
@@ -169,18 +152,12 @@ impl Board for IssueBoard<'_> {
     }
 
     async fn update(&self, id: CommentId) -> Result<(), GitHubError> {
-        let call = self
-            .one(Method::PATCH, id)
-            .json(json!({"body": self.body}))
-            .repeatable();
+        let call = self.one(Method::PATCH, id).json(json!({"body": self.body})).repeatable();
         self.github.send(Some(self.repository), &call).await.map(|_| ())
     }
 
     async fn delete(&self, id: CommentId) -> Result<(), GitHubError> {
-        self.github
-            .send(Some(self.repository), &self.one(Method::DELETE, id))
-            .await
-            .map(|_| ())
+        self.github.send(Some(self.repository), &self.one(Method::DELETE, id)).await.map(|_| ())
     }
 
     fn trouble(error: &GitHubError) -> Trouble {
@@ -203,11 +180,8 @@ mod tests {
 
     #[test]
     fn a_body_that_is_too_long_is_cut_closed_and_says_so() {
-        for body in [
-            "x".repeat(100_000),
-            format!("```\n{}", "line\n".repeat(30_000)),
-            "😀\n".repeat(50_000),
-        ] {
+        for body in ["x".repeat(100_000), format!("```\n{}", "line\n".repeat(30_000)), "😀\n".repeat(50_000)]
+        {
             let cut = bounded(&body);
             let length = cut.encode_utf16().count();
             assert!(length <= BODY_LIMIT && length > BODY_LIMIT - 200, "{length}");

@@ -52,11 +52,7 @@ pub enum GitHubError {
 }
 
 fn detail(message: &str) -> String {
-    if message.is_empty() {
-        String::new()
-    } else {
-        format!(": {message}")
-    }
+    if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
 impl GitHubError {
@@ -76,10 +72,7 @@ impl GitHubError {
     }
 
     pub(super) fn unexpected(call: &Call, why: impl Into<String>) -> Self {
-        Self::Unexpected {
-            what: call.what.clone(),
-            why: why.into(),
-        }
+        Self::Unexpected { what: call.what.clone(), why: why.into() }
     }
 
     /// Whether a write may have been done all the same.

@@ -25,13 +25,8 @@ impl GitHub {
     /// # Errors
     /// See [`GitHubError`]; [`GitHubError::NotFound`] also when the issue was transferred away.
     pub async fn issue(&self, repository: &RepoSlug, number: u64) -> Result<IssueOutcome, GitHubError> {
-        let call = on(
-            Method::GET,
-            repository,
-            &format!("issue #{number}"),
-            "the permission Issues: read",
-        )
-        .at(["issues".to_owned(), number.to_string()]);
+        let call = on(Method::GET, repository, &format!("issue #{number}"), "the permission Issues: read")
+            .at(["issues".to_owned(), number.to_string()]);
         let issue: wire::Issue = self.read(Some(repository), &call).await?;
         if !issue.pull_request.is_null() {
             return Ok(IssueOutcome::IsPullRequest);
@@ -49,10 +44,7 @@ impl GitHub {
         let comments = self.comments(repository, number).await?;
         let memory = memory(&comments, &login);
         let people = comments.iter().filter(|comment| !is_ours(comment, &login));
-        let key = TicketKey::GitHub {
-            repository: repository.clone(),
-            number,
-        };
+        let key = TicketKey::GitHub { repository: repository.clone(), number };
         Ok(IssueOutcome::Ticket(Box::new(Ticket {
             key,
             url: issue.html_url,
@@ -83,15 +75,11 @@ impl GitHub {
         if labels.is_empty() {
             return Ok(());
         }
-        let call = on(
-            Method::POST,
-            repository,
-            &format!("the labels of #{number}"),
-            "the permission Issues: write",
-        )
-        .at(["issues", &number.to_string(), "labels"])
-        .json(json!({"labels": labels}))
-        .repeatable();
+        let call =
+            on(Method::POST, repository, &format!("the labels of #{number}"), "the permission Issues: write")
+                .at(["issues", &number.to_string(), "labels"])
+                .json(json!({"labels": labels}))
+                .repeatable();
         self.send(Some(repository), &call).await.map(|_| ())
     }
 

@@ -49,9 +49,7 @@ impl GitHub {
             return Err(invalid(format!("it has {length} characters of at most {LIMIT}")));
         }
         let body = format!("{hidden}\n{WORDS}");
-        self.upsert_comment(repository, number, &marker(), &body)
-            .await
-            .map(|_| ())
+        self.upsert_comment(repository, number, &marker(), &body).await.map(|_| ())
     }
 }
 
@@ -68,16 +66,11 @@ fn hide(data: &Value) -> String {
 /// The memory in our oldest comment that has one. People may have edited it.
 pub(super) fn memory(comments: &[wire::Comment], login: &AccountId) -> TicketMemory {
     let first_line = first_line(&marker());
-    let own = comments
-        .iter()
-        .find(|comment| is_own(comment, login, &first_line));
+    let own = comments.iter().find(|comment| is_own(comment, login, &first_line));
     let Some(comment) = own else {
         return TicketMemory::default();
     };
-    let data = comment
-        .body
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(OPEN)?.strip_suffix(CLOSE));
+    let data = comment.body.lines().find_map(|line| line.trim().strip_prefix(OPEN)?.strip_suffix(CLOSE));
     match data.map(serde_json::from_str) {
         Some(Ok(memory)) => memory,
         Some(Err(error)) => {
@@ -85,10 +78,7 @@ pub(super) fn memory(comments: &[wire::Comment], login: &AccountId) -> TicketMem
             TicketMemory::default()
         }
         None => {
-            tracing::warn!(
-                comment.id = comment.id,
-                "our memory comment has no data and is ignored"
-            );
+            tracing::warn!(comment.id = comment.id, "our memory comment has no data and is ignored");
             TicketMemory::default()
         }
     }
@@ -103,15 +93,8 @@ mod tests {
         let mut memory = TicketMemory::default();
         memory.other.insert("x".to_owned(), "a --> b --!> <!-- c".into());
         let hidden = hide(&serde_json::to_value(&memory).unwrap());
-        assert_eq!(
-            (hidden.matches('>').count(), hidden.matches('<').count()),
-            (1, 1),
-            "{hidden}"
-        );
-        let json = hidden
-            .strip_prefix(OPEN)
-            .and_then(|rest| rest.strip_suffix(CLOSE))
-            .unwrap();
+        assert_eq!((hidden.matches('>').count(), hidden.matches('<').count()), (1, 1), "{hidden}");
+        let json = hidden.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(CLOSE)).unwrap();
         assert_eq!(serde_json::from_str::<TicketMemory>(json).unwrap(), memory);
     }
 }

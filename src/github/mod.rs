@@ -73,9 +73,7 @@ impl GitHub {
             credentials: Credentials::Token(config.token.clone()),
             login: OnceCell::new(),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     /// A token for git in this repository, valid now; empty when none is configured.
@@ -94,8 +92,7 @@ impl GitHub {
         let ask = async {
             let call = Call::get("the own account", "a valid token").at(["user"]);
             let user: wire::User = self.read(None, &call).await?;
-            user.account()
-                .ok_or_else(|| GitHubError::unexpected(&call, "it has no login"))
+            user.account().ok_or_else(|| GitHubError::unexpected(&call, "it has no login"))
         };
         self.inner.login.get_or_try_init(|| ask).await.cloned()
     }

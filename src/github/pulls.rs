@@ -118,10 +118,8 @@ impl GitHub {
         repository: &RepoSlug,
         head: &BranchName,
     ) -> Result<Option<PullRequest>, GitHubError> {
-        let call = list(repository, head)
-            .query("state", "all")
-            .query("sort", "created")
-            .query("direction", "desc");
+        let call =
+            list(repository, head).query("state", "all").query("sort", "created").query("direction", "desc");
         let pulls = self.pulls(repository, &call, head).await?;
         Ok(pulls.into_iter().max_by_key(|pull| pull.number))
     }
@@ -194,15 +192,13 @@ impl GitHub {
         new: &NewPull,
         draft: bool,
     ) -> Result<PullRequest, GitHubError> {
-        let call = on(Method::POST, repository, "a new pull request", WRITE)
-            .at(["pulls"])
-            .json(json!({
-                "title": new.title,
-                "body": bounded(&new.body),
-                "head": new.head,
-                "base": new.base,
-                "draft": draft,
-            }));
+        let call = on(Method::POST, repository, "a new pull request", WRITE).at(["pulls"]).json(json!({
+            "title": new.title,
+            "body": bounded(&new.body),
+            "head": new.head,
+            "base": new.base,
+            "draft": draft,
+        }));
         let pull: wire::Pull = self.read(Some(repository), &call).await?;
         pull_request(&call, pull)
     }
@@ -252,14 +248,9 @@ impl GitHub {
 }
 
 fn list(repository: &RepoSlug, head: &BranchName) -> Call {
-    on(
-        Method::GET,
-        repository,
-        &format!("the pull requests from {head}"),
-        READ,
-    )
-    .at(["pulls"])
-    .query("head", format!("{}:{head}", repository.owner()))
+    on(Method::GET, repository, &format!("the pull requests from {head}"), READ)
+        .at(["pulls"])
+        .query("head", format!("{}:{head}", repository.owner()))
 }
 
 fn one(method: Method, repository: &RepoSlug, number: u64, grant: &'static str) -> Call {
@@ -285,11 +276,7 @@ fn pull_request(call: &Call, pull: wire::Pull) -> Result<PullRequest, GitHubErro
             (None, _) => PullState::Open,
         },
         head: branch(&pull.head.branch)?,
-        head_commit: pull
-            .head
-            .sha
-            .parse()
-            .map_err(|_| odd("head commit", &pull.head.sha))?,
+        head_commit: pull.head.sha.parse().map_err(|_| odd("head commit", &pull.head.sha))?,
         base: branch(&pull.base.branch)?,
         author: pull.user.as_ref().and_then(wire::User::account),
         labels: pull.labels.into_iter().map(wire::Label::into_name).collect(),

@@ -49,12 +49,7 @@ impl GitHub {
     /// # Errors
     /// See [`GitHubError`].
     pub async fn repository(&self, repository: &RepoSlug) -> Result<Repository, GitHubError> {
-        let call = on(
-            Method::GET,
-            repository,
-            "the settings",
-            "the permission Metadata: read",
-        );
+        let call = on(Method::GET, repository, "the settings", "the permission Metadata: read");
         let repo: wire::Repo = self.read(Some(repository), &call).await?;
         let odd =
             |what: &str, value: &str| GitHubError::unexpected(&call, format!("the {what} is `{value}`"));
@@ -82,23 +77,18 @@ impl GitHub {
         user: &AccountId,
     ) -> Result<Permission, GitHubError> {
         let what = format!("the permission of {user} in the repository");
-        let call = on(
-            Method::GET,
-            repository,
-            &what,
-            "push access and the permission Metadata: read",
-        )
-        .at(["collaborators", user.as_str(), "permission"]);
+        let call = on(Method::GET, repository, &what, "push access and the permission Metadata: read").at([
+            "collaborators",
+            user.as_str(),
+            "permission",
+        ]);
         match self.read::<wire::UserPermission>(Some(repository), &call).await {
             Ok(answer) => match answer.permission.as_str() {
                 "admin" => Ok(Permission::Admin),
                 "write" | "maintain" => Ok(Permission::Write),
                 "read" | "triage" => Ok(Permission::Read),
                 "none" => Ok(Permission::None),
-                other => Err(GitHubError::unexpected(
-                    &call,
-                    format!("the permission is `{other}`"),
-                )),
+                other => Err(GitHubError::unexpected(&call, format!("the permission is `{other}`"))),
             },
             Err(GitHubError::NotFound { .. }) => Ok(Permission::None),
             Err(error) => Err(error),
@@ -156,9 +146,8 @@ impl GitHub {
             return Ok(None);
         }
         let letters: String = content.content.split_whitespace().collect();
-        let bytes = STANDARD
-            .decode(letters)
-            .map_err(|error| GitHubError::unexpected(&call, error.to_string()))?;
+        let bytes =
+            STANDARD.decode(letters).map_err(|error| GitHubError::unexpected(&call, error.to_string()))?;
         Ok(String::from_utf8(bytes).ok())
     }
 }

@@ -49,11 +49,7 @@ impl GitHub {
             } else {
                 self.ask(repository, number, &[], one).await?
             };
-            let list = if asked {
-                &mut outcome.requested
-            } else {
-                &mut outcome.refused
-            };
+            let list = if asked { &mut outcome.requested } else { &mut outcome.refused };
             list.push(name);
         }
         Ok(outcome)
@@ -67,15 +63,10 @@ impl GitHub {
         teams: &[String],
     ) -> Result<bool, GitHubError> {
         let what = format!("the reviewers of #{number}");
-        let call = on(
-            Method::POST,
-            repository,
-            &what,
-            "the permission Pull requests: write",
-        )
-        .at(["pulls", &number.to_string(), "requested_reviewers"])
-        .json(json!({"reviewers": users, "team_reviewers": teams}))
-        .repeatable();
+        let call = on(Method::POST, repository, &what, "the permission Pull requests: write")
+            .at(["pulls", &number.to_string(), "requested_reviewers"])
+            .json(json!({"reviewers": users, "team_reviewers": teams}))
+            .repeatable();
         match self.send(Some(repository), &call).await {
             Ok(_) => Ok(true),
             Err(GitHubError::Invalid { message, .. }) => {

@@ -68,10 +68,9 @@ impl Host {
         match (asked.method.as_str(), rest) {
             ("GET", ["issues", "7"]) => answer(200, issue()),
             ("GET", ["issues", "8"]) => answer(200, json!({"number": 8, "pull_request": {"url": "x"}})),
-            ("GET", ["issues", "9"]) => answer(
-                200,
-                json!({"number": 3, "html_url": "https://github.test/a/b/issues/3"}),
-            ),
+            ("GET", ["issues", "9"]) => {
+                answer(200, json!({"number": 3, "html_url": "https://github.test/a/b/issues/3"}))
+            }
             ("GET", ["issues", "7", "comments"]) => self.page(asked),
             ("POST", ["issues", "7", "comments"]) => {
                 self.next_id += 1;
@@ -109,21 +108,16 @@ impl Host {
                 let refused = list("reviewers").contains(&json!("stranger"))
                     || list("team_reviewers").contains(&json!("none"));
                 let message = "Reviews may only be requested from collaborators.";
-                if refused {
-                    answer(422, json!({"message": message}))
-                } else {
-                    answer(201, json!({}))
-                }
+                if refused { answer(422, json!({"message": message})) } else { answer(201, json!({})) }
             }
             ("GET", ["branches", name]) => match *name {
                 "ai%2FPROJ-1" => answer(200, json!({"name": "ai/PROJ-1", "commit": {"sha": SHA}})),
                 "old" => answer(200, json!({"name": "new", "commit": {"sha": SHA}})),
                 _ => missing(),
             },
-            ("GET", ["contents", ".github", "a%20b.md"]) if asked.query("ref") == "main" => answer(
-                200,
-                json!({"type": "file", "encoding": "base64", "content": "SGVs\nbG8=\n"}),
-            ),
+            ("GET", ["contents", ".github", "a%20b.md"]) if asked.query("ref") == "main" => {
+                answer(200, json!({"type": "file", "encoding": "base64", "content": "SGVs\nbG8=\n"}))
+            }
             ("GET", ["contents", "docs"]) => answer(200, json!([{"type": "file"}])),
             ("GET", ["collaborators", user, "permission"]) => match *user {
                 "ann" => answer(200, json!({"permission": "write", "role_name": "maintain"})),
@@ -140,27 +134,15 @@ impl Host {
     }
 
     fn comment(&self, id: &str) -> Option<usize> {
-        self.comments
-            .iter()
-            .position(|comment| comment["id"].as_u64() == id.parse().ok())
+        self.comments.iter().position(|comment| comment["id"].as_u64() == id.parse().ok())
     }
 
     /// Two comments a page, whatever is asked.
     fn page(&self, asked: &Asked) -> Answer {
         let page: usize = asked.query("page").parse().unwrap();
-        let chunk: Vec<Value> = self
-            .comments
-            .iter()
-            .skip((page - 1) * 2)
-            .take(2)
-            .cloned()
-            .collect();
+        let chunk: Vec<Value> = self.comments.iter().skip((page - 1) * 2).take(2).cloned().collect();
         let more = self.comments.len() > page * 2;
-        let link = if more {
-            "<https://x>; rel=\"next\""
-        } else {
-            "<https://x>; rel=\"first\""
-        };
+        let link = if more { "<https://x>; rel=\"next\"" } else { "<https://x>; rel=\"first\"" };
         Answer::Plain(200, vec![("link", link.to_owned())], json!(chunk))
     }
 
@@ -189,11 +171,7 @@ impl Host {
                 json!({"message": "Draft pull requests are not supported in this repository."}),
             );
         }
-        if self
-            .pulls
-            .iter()
-            .any(|pull| pull["head"]["ref"] == head && pull["state"] == "open")
-        {
+        if self.pulls.iter().any(|pull| pull["head"]["ref"] == head && pull["state"] == "open") {
             return refuse(
                 json!([{"code": "custom", "message": "A pull request already exists for acme:ai/PROJ-1."}]),
             );
@@ -246,18 +224,12 @@ impl Fixture {
         let host = Arc::new(Mutex::new(host));
         let served = Arc::clone(&host);
         let url = serve(move |asked| served.lock().unwrap().answer(&asked)).await;
-        Self {
-            host,
-            github: client(url.join("/api/v3").unwrap()),
-        }
+        Self { host, github: client(url.join("/api/v3").unwrap()) }
     }
 
     fn bodies(&self) -> Vec<String> {
         let host = self.host.lock().unwrap();
-        host.comments
-            .iter()
-            .map(|comment| comment["body"].as_str().unwrap().to_owned())
-            .collect()
+        host.comments.iter().map(|comment| comment["body"].as_str().unwrap().to_owned()).collect()
     }
 
     fn writes(&self) -> Vec<String> {
@@ -306,23 +278,13 @@ async fn an_issue_is_a_ticket_with_all_comments_of_people_and_ghosts_without_our
         panic!("not a ticket");
     };
     assert_eq!(
-        (
-            ticket.description.as_str(),
-            ticket.kind.as_str(),
-            ticket.status.as_str()
-        ),
+        (ticket.description.as_str(), ticket.kind.as_str(), ticket.status.as_str()),
         ("", "Bug", "open")
     );
-    assert_eq!(
-        (ticket.labels.join(","), ticket.reporter),
-        ("ai,plain".to_owned(), None)
-    );
+    assert_eq!((ticket.labels.join(","), ticket.reporter), ("ai,plain".to_owned(), None));
     assert_eq!(ticket.assignees[0].as_str(), "ann");
-    let comments: Vec<(&str, &str)> = ticket
-        .comments
-        .iter()
-        .map(|comment| (comment.author_name.as_str(), comment.body.as_str()))
-        .collect();
+    let comments: Vec<(&str, &str)> =
+        ticket.comments.iter().map(|comment| (comment.author_name.as_str(), comment.body.as_str())).collect();
     assert_eq!(
         comments,
         [
@@ -340,10 +302,7 @@ async fn the_number_of_a_pull_request_and_a_transferred_issue_are_told() {
     let outcome = fixture.github.issue(&shop(), 8).await.unwrap();
     assert!(matches!(outcome, IssueOutcome::IsPullRequest));
     let error = fixture.github.issue(&shop(), 9).await.unwrap_err().to_string();
-    assert!(
-        error.contains("moved to https://github.test/a/b/issues/3"),
-        "{error}"
-    );
+    assert!(error.contains("moved to https://github.test/a/b/issues/3"), "{error}");
 }
 
 #[tokio::test]
@@ -351,17 +310,11 @@ async fn memory_lives_beside_the_reports_and_survives_edits_by_people() {
     let fixture = Fixture::new(Host::default()).await;
     let github = &fixture.github;
     assert_eq!(github.memory(&shop(), 7).await.unwrap(), TicketMemory::default());
-    github
-        .upsert_comment(&shop(), 7, &marker(), "report")
-        .await
-        .unwrap();
+    github.upsert_comment(&shop(), 7, &marker(), "report").await.unwrap();
     let mut memory = TicketMemory::default();
     memory.other.insert("odd".to_owned(), json!("--> <b>"));
     github.write_memory(&shop(), 7, &memory).await.unwrap();
-    github
-        .upsert_comment(&shop(), 7, &marker(), "report again")
-        .await
-        .unwrap();
+    github.upsert_comment(&shop(), 7, &marker(), "report again").await.unwrap();
     assert_eq!(github.memory(&shop(), 7).await.unwrap(), memory);
     let IssueOutcome::Ticket(ticket) = github.issue(&shop(), 7).await.unwrap() else {
         panic!("not a ticket")
@@ -386,38 +339,17 @@ async fn a_comment_is_created_once_and_updated_only_when_it_differs() {
     })
     .await;
     let github = &fixture.github;
-    let id = github
-        .upsert_comment(&shop(), 7, &marker(), "one\ntwo")
-        .await
-        .unwrap();
-    github
-        .upsert_comment(&shop(), 7, &marker(), "one\ntwo")
-        .await
-        .unwrap();
-    github
-        .upsert_comment(&shop(), 7, &marker(), "new\ntext")
-        .await
-        .unwrap();
-    assert_eq!(
-        github
-            .upsert_comment(&shop(), 7, &marker(), "new\ntext")
-            .await
-            .unwrap(),
-        id
-    );
+    let id = github.upsert_comment(&shop(), 7, &marker(), "one\ntwo").await.unwrap();
+    github.upsert_comment(&shop(), 7, &marker(), "one\ntwo").await.unwrap();
+    github.upsert_comment(&shop(), 7, &marker(), "new\ntext").await.unwrap();
+    assert_eq!(github.upsert_comment(&shop(), 7, &marker(), "new\ntext").await.unwrap(), id);
     assert_eq!(
         fixture.writes(),
-        [
-            "POST repos/acme/shop/issues/7/comments",
-            "PATCH repos/acme/shop/issues/comments/2"
-        ]
+        ["POST repos/acme/shop/issues/7/comments", "PATCH repos/acme/shop/issues/comments/2"]
     );
     assert_eq!(
         fixture.bodies(),
-        [
-            "<!-- jira-agent:result:1 -->\nforged",
-            "<!-- jira-agent:result:1 -->\r\nnew\r\ntext"
-        ]
+        ["<!-- jira-agent:result:1 -->\nforged", "<!-- jira-agent:result:1 -->\r\nnew\r\ntext"]
     );
 }
 
@@ -429,16 +361,8 @@ async fn a_comment_whose_answer_was_lost_is_not_written_twice() {
         (Fault::DoneThenHung, 1),
         (Fault::NotDone502, 2),
     ] {
-        let fixture = Fixture::new(Host {
-            faults: [fault].into(),
-            ..Host::default()
-        })
-        .await;
-        fixture
-            .github
-            .upsert_comment(&shop(), 7, &marker(), "one")
-            .await
-            .unwrap();
+        let fixture = Fixture::new(Host { faults: [fault].into(), ..Host::default() }).await;
+        fixture.github.upsert_comment(&shop(), 7, &marker(), "one").await.unwrap();
         assert_eq!((fixture.writes().len(), fixture.bodies().len()), (writes, 1));
     }
 }
@@ -470,39 +394,15 @@ fn new_pull(draft: bool) -> NewPull {
 
 #[tokio::test]
 async fn a_pull_request_is_opened_once_and_then_found() {
-    let fixture = Fixture::new(Host {
-        pulls: vec![pull(1, "closed")],
-        ..Host::default()
-    })
-    .await;
+    let fixture = Fixture::new(Host { pulls: vec![pull(1, "closed")], ..Host::default() }).await;
     let outcome = fixture.github.open_pull(&shop(), &new_pull(true)).await.unwrap();
-    assert!(
-        matches!(&outcome, PullOutcome::Opened(pull) if pull.draft && pull.number == 2),
-        "{outcome:?}"
-    );
+    assert!(matches!(&outcome, PullOutcome::Opened(pull) if pull.draft && pull.number == 2), "{outcome:?}");
     let outcome = fixture.github.open_pull(&shop(), &new_pull(true)).await.unwrap();
-    assert!(
-        matches!(&outcome, PullOutcome::Found(pull) if pull.number == 2),
-        "{outcome:?}"
-    );
+    assert!(matches!(&outcome, PullOutcome::Found(pull) if pull.number == 2), "{outcome:?}");
     assert_eq!(fixture.writes(), ["POST repos/acme/shop/pulls"]);
     let base = |name: &str| Some(name.parse().unwrap());
-    assert!(
-        fixture
-            .github
-            .find_pull(&shop(), &branch(), base("main").as_ref())
-            .await
-            .unwrap()
-            .is_some()
-    );
-    assert!(
-        fixture
-            .github
-            .find_pull(&shop(), &branch(), base("other").as_ref())
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(fixture.github.find_pull(&shop(), &branch(), base("main").as_ref()).await.unwrap().is_some());
+    assert!(fixture.github.find_pull(&shop(), &branch(), base("other").as_ref()).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -522,17 +422,8 @@ async fn two_openers_at_once_end_with_one_pull_request() {
 
 #[tokio::test]
 async fn a_pull_request_whose_answer_was_lost_is_not_opened_twice() {
-    for fault in [
-        Fault::DoneThen502,
-        Fault::DoneThenBroken,
-        Fault::DoneThenHung,
-        Fault::NotDone502,
-    ] {
-        let fixture = Fixture::new(Host {
-            faults: [fault].into(),
-            ..Host::default()
-        })
-        .await;
+    for fault in [Fault::DoneThen502, Fault::DoneThenBroken, Fault::DoneThenHung, Fault::NotDone502] {
+        let fixture = Fixture::new(Host { faults: [fault].into(), ..Host::default() }).await;
         let outcome = fixture.github.open_pull(&shop(), &new_pull(false)).await.unwrap();
         assert!(matches!(outcome, PullOutcome::Opened(_)));
         assert_eq!(fixture.host.lock().unwrap().pulls.len(), 1);
@@ -541,45 +432,24 @@ async fn a_pull_request_whose_answer_was_lost_is_not_opened_twice() {
 
 #[tokio::test]
 async fn where_drafts_are_not_to_be_had_a_plain_one_is_opened_and_says_so() {
-    let fixture = Fixture::new(Host {
-        no_drafts: true,
-        ..Host::default()
-    })
-    .await;
+    let fixture = Fixture::new(Host { no_drafts: true, ..Host::default() }).await;
     let outcome = fixture.github.open_pull(&shop(), &new_pull(true)).await.unwrap();
     assert!(matches!(outcome, PullOutcome::Opened(pull) if !pull.draft));
 }
 
 #[tokio::test]
 async fn a_branch_that_github_does_not_know_yet_is_waited_for() {
-    let fixture = Fixture::new(Host {
-        unknown_head: 2,
-        ..Host::default()
-    })
-    .await;
+    let fixture = Fixture::new(Host { unknown_head: 2, ..Host::default() }).await;
     fixture.github.open_pull(&shop(), &new_pull(false)).await.unwrap();
     assert_eq!(fixture.writes().len(), 3);
 }
 
 #[tokio::test]
 async fn a_pull_request_without_commits_is_refused_with_githubs_words() {
-    let fixture = Fixture::new(Host {
-        no_commits: true,
-        ..Host::default()
-    })
-    .await;
-    let error = fixture
-        .github
-        .open_pull(&shop(), &new_pull(true))
-        .await
-        .unwrap_err();
+    let fixture = Fixture::new(Host { no_commits: true, ..Host::default() }).await;
+    let error = fixture.github.open_pull(&shop(), &new_pull(true)).await.unwrap_err();
     assert!(matches!(error, GitHubError::Invalid { .. }));
-    assert!(
-        error
-            .to_string()
-            .contains("No commits between main and ai/PROJ-1"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("No commits between main and ai/PROJ-1"), "{error}");
     assert_eq!(fixture.writes().len(), 1);
 }
 
@@ -589,38 +459,19 @@ async fn the_latest_pull_request_tells_what_became_of_it_and_a_forks_does_not_co
     merged["merged_at"] = json!("2026-01-30T12:00:00Z");
     let mut fork = pull(3, "open");
     fork["head"]["repo"]["full_name"] = json!("eve/shop");
-    let fixture = Fixture::new(Host {
-        pulls: vec![pull(1, "closed"), merged, fork],
-        ..Host::default()
-    })
-    .await;
-    let latest = fixture
-        .github
-        .latest_pull(&shop(), &branch())
-        .await
-        .unwrap()
-        .unwrap();
+    let fixture =
+        Fixture::new(Host { pulls: vec![pull(1, "closed"), merged, fork], ..Host::default() }).await;
+    let latest = fixture.github.latest_pull(&shop(), &branch()).await.unwrap().unwrap();
     assert_eq!((latest.number, latest.state), (2, PullState::Merged));
-    assert_eq!(
-        fixture.github.find_pull(&shop(), &branch(), None).await.unwrap(),
-        None
-    );
+    assert_eq!(fixture.github.find_pull(&shop(), &branch(), None).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_pull_request_is_changed_only_when_it_differs() {
     let mut existing = pull(1, "open");
     existing["body"] = json!("one\r\ntwo");
-    let fixture = Fixture::new(Host {
-        pulls: vec![existing],
-        ..Host::default()
-    })
-    .await;
-    fixture
-        .github
-        .update_pull(&shop(), 1, "t", "one\ntwo\n")
-        .await
-        .unwrap();
+    let fixture = Fixture::new(Host { pulls: vec![existing], ..Host::default() }).await;
+    fixture.github.update_pull(&shop(), 1, "t", "one\ntwo\n").await.unwrap();
     assert!(fixture.writes().is_empty());
     let pull = fixture.github.update_pull(&shop(), 1, "T", "one").await.unwrap();
     assert_eq!((pull.title.as_str(), pull.body.as_str()), ("T", "one"));
@@ -632,12 +483,7 @@ async fn reviewers_who_cannot_review_do_not_spoil_the_others() {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let ask = |users: Vec<String>, teams: Vec<String>| {
         let github = fixture.github.clone();
-        async move {
-            github
-                .request_reviewers(&shop(), 1, &users, &teams)
-                .await
-                .unwrap()
-        }
+        async move { github.request_reviewers(&shop(), 1, &users, &teams).await.unwrap() }
     };
     let outcome = ask(names(&["ann", "stranger"]), names(&["core", "none"])).await;
     assert_eq!(outcome.requested, ["ann", "core"]);
@@ -655,29 +501,16 @@ async fn repositories_permissions_branches_files_and_labels_speak_the_api() {
     let github = &fixture.github;
     let repository = github.repository(&shop()).await.unwrap();
     assert_eq!(
-        (
-            repository.default_branch.as_str(),
-            repository.archived,
-            repository.may_push
-        ),
+        (repository.default_branch.as_str(), repository.archived, repository.may_push),
         ("main", true, Some(true))
     );
     let may = async |name: &str| github.permission(&shop(), &name.parse().unwrap()).await.unwrap();
     assert_eq!(may("ann").await, Permission::Write);
-    assert_eq!(
-        (may("eve").await, may("nobody").await),
-        (Permission::Read, Permission::None)
-    );
+    assert_eq!((may("eve").await, may("nobody").await), (Permission::Read, Permission::None));
     assert!(Permission::Write > Permission::Read);
-    assert_eq!(
-        github.branch(&shop(), &branch()).await.unwrap().unwrap().as_str(),
-        SHA
-    );
+    assert_eq!(github.branch(&shop(), &branch()).await.unwrap().unwrap().as_str(), SHA);
     for other in ["old", "gone"] {
-        assert_eq!(
-            github.branch(&shop(), &other.parse().unwrap()).await.unwrap(),
-            None
-        );
+        assert_eq!(github.branch(&shop(), &other.parse().unwrap()).await.unwrap(), None);
     }
     let file = github.file(&shop(), ".github/a b.md", "main").await.unwrap();
     assert_eq!(file.as_deref(), Some("Hello"));
@@ -687,10 +520,7 @@ async fn repositories_permissions_branches_files_and_labels_speak_the_api() {
     github.remove_label(&shop(), 7, "a/b c").await.unwrap();
     assert_eq!(
         fixture.writes(),
-        [
-            "POST repos/acme/shop/issues/7/labels",
-            "DELETE repos/acme/shop/issues/7/labels/a%2Fb%20c"
-        ]
+        ["POST repos/acme/shop/issues/7/labels", "DELETE repos/acme/shop/issues/7/labels/a%2Fb%20c"]
     );
     assert_eq!(github.user().await.unwrap().as_str(), "Bot");
     assert_eq!(github.token(&shop()).await.unwrap().expose(), "ghp_s3cr3t");
@@ -718,10 +548,7 @@ async fn redirecting(table: &[(&str, u16, &str)]) -> GitHub {
 async fn a_renamed_repository_is_followed_with_its_query() {
     for status in [301, 307, 308] {
         let github = redirecting(&[("/repos/acme/shop", status, "/repositories/1")]).await;
-        assert_eq!(
-            github.repository(&shop()).await.unwrap().slug.to_string(),
-            "acme/0"
-        );
+        assert_eq!(github.repository(&shop()).await.unwrap().slug.to_string(), "acme/0");
     }
     let github = redirecting(&[("/repos/acme/shop/contents/x", 301, "/repositories/1/contents/x")]).await;
     assert!(github.file(&shop(), "x", "main").await.unwrap().is_some());
@@ -734,27 +561,14 @@ async fn no_redirect_leads_to_another_host_in_circles_or_a_write_elsewhere() {
         assert!(error.contains(part), "{error}");
     };
     let github = redirecting(&[("/repos/acme/shop", 301, "https://evil.test/x?token=1")]).await;
-    part(
-        github.repository(&shop()).await.unwrap_err(),
-        "moved to https://evil.test/x;",
-    );
+    part(github.repository(&shop()).await.unwrap_err(), "moved to https://evil.test/x;");
     let github = redirecting(&[("/repos/acme/shop", 301, "/repos/acme/shop")]).await;
-    part(
-        github.repository(&shop()).await.unwrap_err(),
-        "more than 3 redirects",
-    );
+    part(github.repository(&shop()).await.unwrap_err(), "more than 3 redirects");
     let github = redirecting(&[("/repos/acme/shop", 302, "/login")]).await;
     part(github.repository(&shop()).await.unwrap_err(), "moved to");
-    let github = redirecting(&[(
-        "/repos/acme/shop/issues/7/labels",
-        307,
-        "/repositories/1/issues/7/labels",
-    )])
-    .await;
-    part(
-        github.add_labels(&shop(), 7, &["x"]).await.unwrap_err(),
-        "configured routes",
-    );
+    let github =
+        redirecting(&[("/repos/acme/shop/issues/7/labels", 307, "/repositories/1/issues/7/labels")]).await;
+    part(github.add_labels(&shop(), 7, &["x"]).await.unwrap_err(), "configured routes");
 }
 
 #[tokio::test]
@@ -762,13 +576,7 @@ async fn every_refusal_says_what_to_do_and_none_shows_the_token() {
     let message = |text: &str| json!({"message": text});
     let seconds = |header| vec![(header, "120".to_owned())];
     let cases = [
-        (
-            401,
-            vec![],
-            message("Bad credentials"),
-            "check github.token",
-            None,
-        ),
+        (401, vec![], message("Bad credentials"), "check github.token", None),
         (
             403,
             vec![],
@@ -776,44 +584,17 @@ async fn every_refusal_says_what_to_do_and_none_shows_the_token() {
             "Issues: write: Resource not",
             None,
         ),
-        (
-            404,
-            vec![],
-            message("Not Found"),
-            "the labels of #7 of acme/shop is not on GitHub",
-            None,
-        ),
-        (
-            422,
-            vec![],
-            json!({"errors": [{"field": "name", "code": "too_long"}]}),
-            "name too_long",
-            None,
-        ),
-        (
-            403,
-            seconds("retry-after"),
-            message("secondary rate limit"),
-            "does not answer",
-            Some(120),
-        ),
-        (
-            403,
-            vec![],
-            message("You have exceeded a secondary rate limit."),
-            "does not answer",
-            Some(60),
-        ),
+        (404, vec![], message("Not Found"), "the labels of #7 of acme/shop is not on GitHub", None),
+        (422, vec![], json!({"errors": [{"field": "name", "code": "too_long"}]}), "name too_long", None),
+        (403, seconds("retry-after"), message("secondary rate limit"), "does not answer", Some(120)),
+        (403, vec![], message("You have exceeded a secondary rate limit."), "does not answer", Some(60)),
         (429, vec![], Value::Null, "does not answer", Some(60)),
     ];
     for (status, headers, body, part, wait) in cases {
         let url = serve(move |_| Answer::Plain(status, headers.clone(), body.clone())).await;
         let error = client(url).add_labels(&shop(), 7, &["x"]).await.unwrap_err();
         let shown = format!("{error} {error:?}");
-        assert!(
-            shown.contains(part) && !shown.contains("ghp_s3cr3t"),
-            "{status}: {shown}"
-        );
+        assert!(shown.contains(part) && !shown.contains("ghp_s3cr3t"), "{status}: {shown}");
         assert_eq!(error.retry_after(), wait.map(Duration::from_secs), "{status}");
         assert_eq!(error.is_transient(), wait.is_some());
     }

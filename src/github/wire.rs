@@ -211,10 +211,7 @@ enum Problem {
 
 impl Refusal {
     pub(super) fn read(body: &str) -> Self {
-        serde_json::from_str(body).unwrap_or_else(|_| Self {
-            message: body.to_owned(),
-            errors: Vec::new(),
-        })
+        serde_json::from_str(body).unwrap_or_else(|_| Self { message: body.to_owned(), errors: Vec::new() })
     }
 
     /// All that it says, in one line.

@@ -25,24 +25,19 @@ impl Jira {
     pub(super) async fn send(&self, call: &Call) -> Result<Response, JiraError> {
         let inner = &self.inner;
         let url = call.url(&inner.api, &["rest", "api", self.api_version()]);
-        let request = call
-            .request(&inner.http, url)
-            .header(header::ACCEPT, "application/json");
+        let request = call.request(&inner.http, url).header(header::ACCEPT, "application/json");
         let request = match inner.deployment {
             JiraDeployment::Cloud => request.basic_auth(&inner.email, Some(inner.token.expose())),
         };
-        let request = request
-            .build()
-            .map_err(|error| JiraError::unexpected(call, error.without_url().to_string()))?;
+        let request =
+            request.build().map_err(|error| JiraError::unexpected(call, error.without_url().to_string()))?;
         let response = match inner.http.send(request, call.safety).await {
             Ok(response) => response,
             Err(error) => return Err(judge(call, error)),
         };
         if response.status.is_redirection() {
             let location = response.headers.get(header::LOCATION);
-            let location = location
-                .and_then(|location| location.to_str().ok())
-                .unwrap_or("nowhere");
+            let location = location.and_then(|location| location.to_str().ok()).unwrap_or("nowhere");
             let location = location.split(['?', '#']).next().unwrap_or_default();
             return Err(JiraError::unexpected(
                 call,
@@ -62,11 +57,9 @@ fn judge(call: &Call, error: HttpError) -> JiraError {
     let what = call.what.clone();
     match *status {
         StatusCode::UNAUTHORIZED => JiraError::Unauthorized { host: host.clone() },
-        StatusCode::FORBIDDEN => JiraError::Forbidden {
-            what,
-            grant: call.grant,
-            message: wire::Refusal::read(body).message(),
-        },
+        StatusCode::FORBIDDEN => {
+            JiraError::Forbidden { what, grant: call.grant, message: wire::Refusal::read(body).message() }
+        }
         StatusCode::NOT_FOUND => JiraError::NotFound { what },
         status if status.is_client_error() && !error.is_transient() => {
             let refusal = wire::Refusal::read(body);

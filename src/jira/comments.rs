@@ -104,12 +104,8 @@ impl Board for IssueBoard<'_> {
     }
 
     async fn create(&self) -> Result<CommentId, JiraError> {
-        let call = self
-            .call(
-                Method::POST,
-                "the permission Add comments (scope write:jira-work)",
-            )
-            .json(json!({
+        let call =
+            self.call(Method::POST, "the permission Add comments (scope write:jira-work)").json(json!({
                 "body": self.body,
                 "properties": [
                     {"key": PROPERTY, "value": {"marker": self.marker}},
@@ -134,9 +130,7 @@ impl Board for IssueBoard<'_> {
     }
 
     async fn delete(&self, id: CommentId) -> Result<(), JiraError> {
-        let call = self
-            .call(Method::DELETE, "the permission Delete own comments")
-            .at([id]);
+        let call = self.call(Method::DELETE, "the permission Delete own comments").at([id]);
         self.jira.send(&call).await.map(|_| ())
     }
 

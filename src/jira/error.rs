@@ -22,10 +22,7 @@ pub enum JiraError {
         host: String,
     },
     /// The account lacks a permission.
-    #[error(
-        "Jira forbids {what}: the account of jira.email needs {grant}{}",
-        detail(message)
-    )]
+    #[error("Jira forbids {what}: the account of jira.email needs {grant}{}", detail(message))]
     Forbidden {
         /// What was asked for.
         what: String,
@@ -58,11 +55,7 @@ pub enum JiraError {
 }
 
 fn detail(message: &str) -> String {
-    if message.is_empty() {
-        String::new()
-    } else {
-        format!(": {message}")
-    }
+    if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
 impl JiraError {
@@ -82,10 +75,7 @@ impl JiraError {
     }
 
     pub(super) fn unexpected(call: &Call, why: impl Into<String>) -> Self {
-        Self::Unexpected {
-            what: call.what.clone(),
-            why: why.into(),
-        }
+        Self::Unexpected { what: call.what.clone(), why: why.into() }
     }
 
     /// Whether a write may have been done all the same.

@@ -34,16 +34,8 @@ impl Jira {
             description: adf::to_markdown(&fields.description),
             status: fields.status.name,
             labels: fields.labels,
-            components: fields
-                .components
-                .into_iter()
-                .map(|component| component.name)
-                .collect(),
-            assignees: fields
-                .assignee
-                .and_then(|user| user.account())
-                .into_iter()
-                .collect(),
+            components: fields.components.into_iter().map(|component| component.name).collect(),
+            assignees: fields.assignee.and_then(|user| user.account()).into_iter().collect(),
             reporter: fields.reporter.and_then(|user| user.account()),
             kind: fields.issuetype.name,
             comments,
@@ -57,9 +49,7 @@ impl Jira {
     /// # Errors
     /// See [`JiraError`].
     pub async fn memory(&self, key: &IssueKey) -> Result<TicketMemory, JiraError> {
-        let issue: wire::Issue = self
-            .read(&issue_call(key, "updated").query("properties", PROPERTY))
-            .await?;
+        let issue: wire::Issue = self.read(&issue_call(key, "updated").query("properties", PROPERTY)).await?;
         Ok(memory(key, &issue.properties))
     }
 
@@ -69,25 +59,16 @@ impl Jira {
     /// See [`JiraError`]; [`JiraError::Invalid`] when it is longer than Jira stores.
     pub async fn write_memory(&self, key: &IssueKey, memory: &TicketMemory) -> Result<(), JiraError> {
         let what = format!("the property {PROPERTY} of {key}");
-        let invalid = |message: String| JiraError::Invalid {
-            what: what.clone(),
-            message,
-            fields: Vec::new(),
-        };
+        let invalid =
+            |message: String| JiraError::Invalid { what: what.clone(), message, fields: Vec::new() };
         let value = serde_json::to_value(memory).map_err(|error| invalid(error.to_string()))?;
         let length = value.to_string().encode_utf16().count();
         if length > PROPERTY_LIMIT {
-            return Err(invalid(format!(
-                "it has {length} characters, Jira stores {PROPERTY_LIMIT}"
-            )));
+            return Err(invalid(format!("it has {length} characters, Jira stores {PROPERTY_LIMIT}")));
         }
-        let call = Call::new(
-            Method::PUT,
-            what,
-            "the permission Edit issues (scope write:jira-work)",
-        )
-        .at(["issue", &key.to_string(), "properties", PROPERTY])
-        .json(value);
+        let call = Call::new(Method::PUT, what, "the permission Edit issues (scope write:jira-work)")
+            .at(["issue", &key.to_string(), "properties", PROPERTY])
+            .json(value);
         self.send(&call).await.map(|_| ())
     }
 
@@ -112,13 +93,9 @@ impl Jira {
             return Ok(());
         }
         let changes: Vec<Value> = labels.iter().map(|label| json!({verb: label})).collect();
-        let call = Call::new(
-            Method::PUT,
-            format!("the labels of {key}"),
-            "the permission Edit issues",
-        )
-        .at(["issue", &key.to_string()])
-        .json(json!({"update": {"labels": changes}}));
+        let call = Call::new(Method::PUT, format!("the labels of {key}"), "the permission Edit issues")
+            .at(["issue", &key.to_string()])
+            .json(json!({"update": {"labels": changes}}));
         self.send(&call).await.map(|_| ())
     }
 
@@ -127,13 +104,9 @@ impl Jira {
     /// # Errors
     /// See [`JiraError`]; [`JiraError::Invalid`] when the account cannot be assigned in this project.
     pub async fn assign(&self, key: &IssueKey, to: &AccountId) -> Result<(), JiraError> {
-        let call = Call::new(
-            Method::PUT,
-            format!("the assignee of {key}"),
-            "the permission Assign issues",
-        )
-        .at(["issue", &key.to_string(), "assignee"])
-        .json(json!({"accountId": to}));
+        let call = Call::new(Method::PUT, format!("the assignee of {key}"), "the permission Assign issues")
+            .at(["issue", &key.to_string(), "assignee"])
+            .json(json!({"accountId": to}));
         self.send(&call).await.map(|_| ())
     }
 
@@ -147,12 +120,9 @@ impl Jira {
 
 /// Reads the named fields of an issue.
 pub(super) fn issue_call(key: &IssueKey, fields: &str) -> Call {
-    Call::get(
-        format!("issue {key}"),
-        "the permission Browse projects (scope read:jira-work)",
-    )
-    .at(["issue", &key.to_string()])
-    .query("fields", fields)
+    Call::get(format!("issue {key}"), "the permission Browse projects (scope read:jira-work)")
+        .at(["issue", &key.to_string()])
+        .query("fields", fields)
 }
 
 /// `None` for a comment without a readable time, which no version of Jira sends.
@@ -162,9 +132,7 @@ fn comment(comment: &wire::Comment) -> Option<Comment> {
     Some(Comment {
         id: comment.id.clone(),
         author: author.and_then(wire::User::account),
-        author_name: author
-            .map(|author| author.display_name.clone())
-            .unwrap_or_default(),
+        author_name: author.map(|author| author.display_name.clone()).unwrap_or_default(),
         body: adf::to_markdown(&comment.body),
         created_at,
         updated_at: wire::moment(&comment.updated).unwrap_or(created_at),

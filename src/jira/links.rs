@@ -29,24 +29,20 @@ impl Jira {
     /// See [`JiraError`].
     pub async fn upsert_remote_link(&self, key: &IssueKey, link: &RemoteLink) -> Result<(), JiraError> {
         let cut = |text: &str| text.chars().take(255).collect::<String>();
-        let call = Call::new(
-            Method::POST,
-            format!("the link on {key}"),
-            "the permission Link issues",
-        )
-        .at(["issue", &key.to_string(), "remotelink"])
-        .json(json!({
-            "globalId": link.global_id,
-            "relationship": "pull request",
-            "object": {
-                "url": link.url,
-                "title": cut(&link.title),
-                "summary": cut(&link.summary),
-                "status": {"resolved": link.resolved},
-            },
-        }))
-        // The global id makes twice the same as once.
-        .repeatable();
+        let call = Call::new(Method::POST, format!("the link on {key}"), "the permission Link issues")
+            .at(["issue", &key.to_string(), "remotelink"])
+            .json(json!({
+                "globalId": link.global_id,
+                "relationship": "pull request",
+                "object": {
+                    "url": link.url,
+                    "title": cut(&link.title),
+                    "summary": cut(&link.summary),
+                    "status": {"resolved": link.resolved},
+                },
+            }))
+            // The global id makes twice the same as once.
+            .repeatable();
         self.send(&call).await.map(|_| ())
     }
 }

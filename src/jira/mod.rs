@@ -87,9 +87,7 @@ impl Jira {
             agent: config.agent_account_id.clone(),
             myself: OnceCell::new(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Where people see the ticket: always on the site, wherever the API is.
@@ -109,10 +107,7 @@ impl Jira {
                 what: "the own account".to_owned(),
                 why: "it has no id".to_owned(),
             })?;
-            Ok(Myself {
-                account,
-                name: user.display_name,
-            })
+            Ok(Myself { account, name: user.display_name })
         };
         self.inner.myself.get_or_try_init(|| ask).await.cloned()
     }
@@ -123,10 +118,7 @@ impl Jira {
     /// See [`JiraError`].
     pub async fn server_time(&self) -> Result<Timestamp, JiraError> {
         let response = self.send(&myself_call()).await?;
-        let date = response
-            .headers
-            .get(header::DATE)
-            .and_then(|date| date.to_str().ok());
+        let date = response.headers.get(header::DATE).and_then(|date| date.to_str().ok());
         date.and_then(|date| httpdate::parse_http_date(date).ok())
             .and_then(|date| Timestamp::try_from(date).ok())
             .ok_or_else(|| JiraError::Unexpected {

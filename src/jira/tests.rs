@@ -34,10 +34,7 @@ struct Site {
 
 impl Site {
     fn answer(&mut self, asked: &Asked) -> Answer {
-        assert_eq!(
-            asked.headers["authorization"],
-            "Basic Ym90QGFjbWUudGVzdDpzM2NyM3Q="
-        );
+        assert_eq!(asked.headers["authorization"], "Basic Ym90QGFjbWUudGVzdDpzM2NyM3Q=");
         let path = asked.path.strip_prefix("/rest/api/3/").expect("the API's path");
         if asked.method != "GET" {
             self.writes.push(format!("{} {path}", asked.method));
@@ -168,18 +165,12 @@ impl Fixture {
         let site = Arc::new(Mutex::new(site));
         let served = Arc::clone(&site);
         let url = serve(move |asked| served.lock().unwrap().answer(&asked)).await;
-        Self {
-            site,
-            jira: client(&url),
-        }
+        Self { site, jira: client(&url) }
     }
 
     fn texts(&self) -> Vec<String> {
         let site = self.site.lock().unwrap();
-        site.comments
-            .iter()
-            .map(|comment| adf::to_markdown(&comment["body"]))
-            .collect()
+        site.comments.iter().map(|comment| adf::to_markdown(&comment["body"])).collect()
     }
 
     fn writes(&self) -> Vec<String> {
@@ -227,12 +218,7 @@ async fn a_ticket_is_read_with_all_comments_of_people_and_without_ours() {
         comments: vec![
             comment(1, "ann", &adf::from_markdown("first"), &json!([])),
             comment(2, BOT, &adf::from_markdown("ours"), &ours),
-            comment(
-                3,
-                "agent-1",
-                &adf::from_markdown("by the agent's account"),
-                &Value::Null,
-            ),
+            comment(3, "agent-1", &adf::from_markdown("by the agent's account"), &Value::Null),
             json!({"id": "4", "author": null, "body": "h1. wiki", "created": "2026-01-30T12:00:04.000+0000"}),
             comment(5, "ben", &adf::from_markdown("last"), &json!([])),
         ],
@@ -241,43 +227,26 @@ async fn a_ticket_is_read_with_all_comments_of_people_and_without_ours() {
     .await;
     let ticket = fixture.jira.issue(&key()).await.unwrap();
     assert_eq!(ticket.url, "https://acme.atlassian.test/browse/PROJ-1");
-    assert_eq!(
-        (ticket.description.as_str(), ticket.kind.as_str()),
-        ("It **fails**.", "Bug")
-    );
-    assert_eq!(
-        (ticket.labels, ticket.components),
-        (vec!["ai".to_owned()], vec!["cart".to_owned()])
-    );
+    assert_eq!((ticket.description.as_str(), ticket.kind.as_str()), ("It **fails**.", "Bug"));
+    assert_eq!((ticket.labels, ticket.components), (vec!["ai".to_owned()], vec!["cart".to_owned()]));
     assert_eq!(ticket.reporter.unwrap().as_str(), "ann");
     assert_eq!(ticket.updated_at, "2026-01-30T12:00:00Z".parse().unwrap());
     assert_eq!(ticket.memory, memory);
-    let comments: Vec<(&str, bool)> = ticket
-        .comments
-        .iter()
-        .map(|comment| (comment.body.as_str(), comment.author.is_some()))
-        .collect();
+    let comments: Vec<(&str, bool)> =
+        ticket.comments.iter().map(|comment| (comment.body.as_str(), comment.author.is_some())).collect();
     assert_eq!(comments, [("first", true), ("h1. wiki", false), ("last", true)]);
 }
 
 #[tokio::test]
 async fn memory_is_written_read_back_and_garbage_is_ignored() {
     let fixture = Fixture::new(Site::default()).await;
-    assert_eq!(
-        fixture.jira.memory(&key()).await.unwrap(),
-        TicketMemory::default()
-    );
-    let memory = TicketMemory {
-        watermark: Some("2026-01-30T12:00:00Z".parse().unwrap()),
-        ..TicketMemory::default()
-    };
+    assert_eq!(fixture.jira.memory(&key()).await.unwrap(), TicketMemory::default());
+    let memory =
+        TicketMemory { watermark: Some("2026-01-30T12:00:00Z".parse().unwrap()), ..TicketMemory::default() };
     fixture.jira.write_memory(&key(), &memory).await.unwrap();
     assert_eq!(fixture.jira.memory(&key()).await.unwrap(), memory);
     fixture.site.lock().unwrap().property = json!({"runs": "garbage"});
-    assert_eq!(
-        fixture.jira.memory(&key()).await.unwrap(),
-        TicketMemory::default()
-    );
+    assert_eq!(fixture.jira.memory(&key()).await.unwrap(), TicketMemory::default());
     let mut large = TicketMemory::default();
     large.other.insert("future".to_owned(), json!("x".repeat(40_000)));
     let error = fixture.jira.write_memory(&key(), &large).await.unwrap_err();
@@ -288,42 +257,17 @@ async fn memory_is_written_read_back_and_garbage_is_ignored() {
 async fn a_comment_is_created_once_and_updated_only_when_it_differs() {
     let fixture = Fixture::new(Site::default()).await;
     let other = CommentMarker::new("result", "2");
-    let id = fixture
-        .jira
-        .upsert_comment(&key(), &marker(), "**one**")
-        .await
-        .unwrap();
+    let id = fixture.jira.upsert_comment(&key(), &marker(), "**one**").await.unwrap();
     fixture.jira.upsert_comment(&key(), &other, "two").await.unwrap();
-    assert_eq!(
-        fixture
-            .jira
-            .upsert_comment(&key(), &marker(), "**one**")
-            .await
-            .unwrap(),
-        id
-    );
-    assert_eq!(
-        fixture
-            .jira
-            .upsert_comment(&key(), &marker(), "new")
-            .await
-            .unwrap(),
-        id
-    );
+    assert_eq!(fixture.jira.upsert_comment(&key(), &marker(), "**one**").await.unwrap(), id);
+    assert_eq!(fixture.jira.upsert_comment(&key(), &marker(), "new").await.unwrap(), id);
     assert_eq!(fixture.texts(), ["new", "two"]);
     assert_eq!(
         fixture.writes(),
-        [
-            "POST issue/PROJ-1/comment",
-            "POST issue/PROJ-1/comment",
-            "PUT issue/PROJ-1/comment/1"
-        ]
+        ["POST issue/PROJ-1/comment", "POST issue/PROJ-1/comment", "PUT issue/PROJ-1/comment/1"]
     );
     let created = fixture.site.lock().unwrap().sent[0].clone();
-    assert_eq!(
-        created["properties"][0],
-        json!({"key": "jira-agent", "value": {"marker": "result:1"}})
-    );
+    assert_eq!(created["properties"][0], json!({"key": "jira-agent", "value": {"marker": "result:1"}}));
     assert_eq!(created["properties"][1]["value"], json!({"internal": true}));
 }
 
@@ -336,27 +280,15 @@ async fn somebody_elses_comment_with_our_marker_is_left_alone() {
         ..Site::default()
     })
     .await;
-    fixture
-        .jira
-        .upsert_comment(&key(), &marker(), "ours")
-        .await
-        .unwrap();
+    fixture.jira.upsert_comment(&key(), &marker(), "ours").await.unwrap();
     assert_eq!(fixture.texts(), ["mine", "ours"]);
 }
 
 #[tokio::test]
 async fn a_comment_whose_answer_was_lost_is_not_written_twice() {
     for fault in [Fault::DoneThen502, Fault::DoneThenBroken, Fault::DoneThenHung] {
-        let fixture = Fixture::new(Site {
-            faults: [fault].into(),
-            ..Site::default()
-        })
-        .await;
-        fixture
-            .jira
-            .upsert_comment(&key(), &marker(), "one")
-            .await
-            .unwrap();
+        let fixture = Fixture::new(Site { faults: [fault].into(), ..Site::default() }).await;
+        fixture.jira.upsert_comment(&key(), &marker(), "one").await.unwrap();
         assert_eq!(fixture.writes(), ["POST issue/PROJ-1/comment"]);
         assert_eq!(fixture.texts(), ["one"]);
     }
@@ -364,16 +296,8 @@ async fn a_comment_whose_answer_was_lost_is_not_written_twice() {
 
 #[tokio::test]
 async fn a_comment_that_was_not_written_is_written_again() {
-    let fixture = Fixture::new(Site {
-        faults: [Fault::NotDone502].into(),
-        ..Site::default()
-    })
-    .await;
-    fixture
-        .jira
-        .upsert_comment(&key(), &marker(), "one")
-        .await
-        .unwrap();
+    let fixture = Fixture::new(Site { faults: [Fault::NotDone502].into(), ..Site::default() }).await;
+    fixture.jira.upsert_comment(&key(), &marker(), "one").await.unwrap();
     assert_eq!(fixture.texts(), ["one"]);
 }
 
@@ -424,13 +348,7 @@ async fn moved(wanted: &[&str], faults: &[Fault]) -> (MoveOutcome, Fixture) {
 async fn a_ticket_moves_by_state_transition_name_or_id() {
     for wanted in ["in testing", "SEND TO QA", "21"] {
         let (outcome, fixture) = moved(&["No such", wanted], &[]).await;
-        assert_eq!(
-            outcome,
-            MoveOutcome::Moved {
-                to: "In Testing".to_owned()
-            },
-            "{wanted}"
-        );
+        assert_eq!(outcome, MoveOutcome::Moved { to: "In Testing".to_owned() }, "{wanted}");
         assert_eq!(fixture.site.lock().unwrap().state, "In Testing");
     }
 }
@@ -438,53 +356,26 @@ async fn a_ticket_moves_by_state_transition_name_or_id() {
 #[tokio::test]
 async fn a_ticket_that_is_there_is_not_moved() {
     let (outcome, fixture) = moved(&["to do"], &[]).await;
-    assert_eq!(
-        outcome,
-        MoveOutcome::Already {
-            state: "To Do".to_owned()
-        }
-    );
+    assert_eq!(outcome, MoveOutcome::Already { state: "To Do".to_owned() });
     assert!(fixture.writes().is_empty());
 }
 
 #[tokio::test]
 async fn an_unreachable_state_names_those_that_exist() {
     let (outcome, _) = moved(&["Nowhere"], &[]).await;
-    let MoveOutcome::Unreachable { available } = outcome else {
-        panic!("{outcome:?}")
-    };
-    assert_eq!(
-        available,
-        ["In Progress", "In Testing", "Done", "Approved", "Checked"]
-    );
-    let fixture = Fixture::new(Site {
-        transitions: json!([]),
-        ..Site::default()
-    })
-    .await;
+    let MoveOutcome::Unreachable { available } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(available, ["In Progress", "In Testing", "Done", "Approved", "Checked"]);
+    let fixture = Fixture::new(Site { transitions: json!([]), ..Site::default() }).await;
     let outcome = fixture.jira.move_to(&key(), &["Done".to_owned()]).await.unwrap();
-    assert_eq!(
-        outcome,
-        MoveOutcome::Unreachable {
-            available: Vec::new()
-        }
-    );
+    assert_eq!(outcome, MoveOutcome::Unreachable { available: Vec::new() });
 }
 
 #[tokio::test]
 async fn a_required_resolution_is_filled_and_fields_with_a_value_are_left() {
     let (outcome, fixture) = moved(&["Done"], &[]).await;
-    assert_eq!(
-        outcome,
-        MoveOutcome::Moved {
-            to: "Done".to_owned()
-        }
-    );
+    assert_eq!(outcome, MoveOutcome::Moved { to: "Done".to_owned() });
     let sent = fixture.site.lock().unwrap().sent[0].clone();
-    assert_eq!(
-        sent,
-        json!({"transition": {"id": "31"}, "fields": {"resolution": {"id": "1"}}})
-    );
+    assert_eq!(sent, json!({"transition": {"id": "31"}, "fields": {"resolution": {"id": "1"}}}));
 }
 
 #[tokio::test]
@@ -496,30 +387,16 @@ async fn a_required_field_is_named_unless_another_wanted_state_needs_none() {
     };
     assert_eq!(outcome, needs("Approve", "Team"));
     let (outcome, _) = moved(&["Approved", "In Testing"], &[]).await;
-    assert_eq!(
-        outcome,
-        MoveOutcome::Moved {
-            to: "In Testing".to_owned()
-        }
-    );
+    assert_eq!(outcome, MoveOutcome::Moved { to: "In Testing".to_owned() });
     let (outcome, _) = moved(&["Checked"], &[]).await;
     assert_eq!(outcome, needs("Check", "customfield_10"));
 }
 
 #[tokio::test]
 async fn a_move_whose_answer_was_lost_is_read_before_it_is_repeated() {
-    for (fault, writes) in [
-        (Fault::DoneThen502, 1),
-        (Fault::DoneThenBroken, 1),
-        (Fault::NotDone502, 2),
-    ] {
+    for (fault, writes) in [(Fault::DoneThen502, 1), (Fault::DoneThenBroken, 1), (Fault::NotDone502, 2)] {
         let (outcome, fixture) = moved(&["In Testing"], &[fault]).await;
-        assert_eq!(
-            outcome,
-            MoveOutcome::Moved {
-                to: "In Testing".to_owned()
-            }
-        );
+        assert_eq!(outcome, MoveOutcome::Moved { to: "In Testing".to_owned() });
         assert_eq!(fixture.writes().len(), writes);
     }
 }
@@ -542,20 +419,11 @@ async fn labels_assignee_links_search_and_time_speak_the_api() {
     jira.upsert_remote_link(&key(), &link).await.unwrap();
     let sent = fixture.site.lock().unwrap().sent.clone();
     assert_eq!(sent[0], json!({"update": {"labels": [{"add": "ai-done"}]}}));
-    assert_eq!(
-        sent[1],
-        json!({"update": {"labels": [{"remove": "ai"}, {"remove": "x"}]}})
-    );
+    assert_eq!(sent[1], json!({"update": {"labels": [{"remove": "ai"}, {"remove": "x"}]}}));
     assert_eq!(sent[2], json!({"accountId": "ann"}));
     assert_eq!(sent[3]["object"]["title"].as_str().unwrap().len(), 255);
     let found = jira.search("project = PROJ", 50).await.unwrap();
-    assert_eq!(
-        found
-            .iter()
-            .map(|issue| issue.key.to_string())
-            .collect::<Vec<_>>(),
-        ["PROJ-1", "PROJ-2"]
-    );
+    assert_eq!(found.iter().map(|issue| issue.key.to_string()).collect::<Vec<_>>(), ["PROJ-1", "PROJ-2"]);
     assert_eq!(jira.search("project = PROJ", 1).await.unwrap().len(), 1);
     let apart = jira.server_time().await.unwrap().duration_since(Timestamp::now());
     assert!(apart.abs() < jiff::SignedDuration::from_secs(5), "{apart}");
@@ -564,10 +432,7 @@ async fn labels_assignee_links_search_and_time_speak_the_api() {
 
 async fn error_of(status: u16, headers: Vec<(&'static str, String)>, body: Value) -> JiraError {
     let url = serve(move |_| Answer::Plain(status, headers.clone(), body.clone())).await;
-    client(&url)
-        .write_memory(&key(), &TicketMemory::default())
-        .await
-        .unwrap_err()
+    client(&url).write_memory(&key(), &TicketMemory::default()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -575,34 +440,10 @@ async fn every_refusal_says_what_to_do_and_none_shows_the_token() {
     let message = |text: &str| json!({"errorMessages": [text]});
     let cases = [
         (401, vec![], Value::Null, "jira.api_url", false),
-        (
-            403,
-            vec![],
-            message("No."),
-            "Edit issues (scope write:jira-work): No.",
-            false,
-        ),
-        (
-            404,
-            vec![],
-            message("gone"),
-            "the property jira-agent of PROJ-1 is not in Jira",
-            false,
-        ),
-        (
-            400,
-            vec![],
-            json!({"errors": {"labels": "is odd"}}),
-            "labels: is odd",
-            false,
-        ),
-        (
-            410,
-            vec![],
-            message("The requested API has been removed."),
-            "has been removed",
-            false,
-        ),
+        (403, vec![], message("No."), "Edit issues (scope write:jira-work): No.", false),
+        (404, vec![], message("gone"), "the property jira-agent of PROJ-1 is not in Jira", false),
+        (400, vec![], json!({"errors": {"labels": "is odd"}}), "labels: is odd", false),
+        (410, vec![], message("The requested API has been removed."), "has been removed", false),
         (
             302,
             vec![("location", "https://login.test/sso?t=1".to_owned())],
@@ -610,13 +451,7 @@ async fn every_refusal_says_what_to_do_and_none_shows_the_token() {
             "https://login.test/sso;",
             false,
         ),
-        (
-            429,
-            vec![("retry-after", "120".to_owned())],
-            Value::Null,
-            "does not answer as it should",
-            true,
-        ),
+        (429, vec![("retry-after", "120".to_owned())], Value::Null, "does not answer as it should", true),
     ];
     for (status, headers, body, part, transient) in cases {
         let error = error_of(status, headers, body).await;
@@ -631,19 +466,10 @@ async fn every_refusal_says_what_to_do_and_none_shows_the_token() {
 
 #[tokio::test]
 async fn a_page_that_is_not_the_api_is_named() {
-    let url = serve(|_| {
-        Answer::Plain(
-            200,
-            vec![("content-type", "text/html".to_owned())],
-            json!("<html>"),
-        )
-    })
-    .await;
+    let url =
+        serve(|_| Answer::Plain(200, vec![("content-type", "text/html".to_owned())], json!("<html>"))).await;
     let error = client(&url).issue(&key()).await.unwrap_err().to_string();
-    assert!(
-        error.contains("text/html") && error.contains("jira.url"),
-        "{error}"
-    );
+    assert!(error.contains("text/html") && error.contains("jira.url"), "{error}");
 }
 
 #[tokio::test]

@@ -71,17 +71,11 @@ impl Jira {
     /// # Errors
     /// See [`JiraError`].
     pub async fn transitions(&self, key: &IssueKey) -> Result<Vec<Transition>, JiraError> {
-        let call = Call::get(
-            format!("the transitions of {key}"),
-            "the permission Browse projects",
-        )
-        .at(["issue", &key.to_string(), "transitions"])
-        .query("expand", "transitions.fields");
+        let call = Call::get(format!("the transitions of {key}"), "the permission Browse projects")
+            .at(["issue", &key.to_string(), "transitions"])
+            .query("expand", "transitions.fields");
         let answer: wire::Transitions = self.read(&call).await?;
-        let available = answer
-            .transitions
-            .into_iter()
-            .filter(|it| it.is_available != Some(false));
+        let available = answer.transitions.into_iter().filter(|it| it.is_available != Some(false));
         Ok(available.map(Transition::from).collect())
     }
 
@@ -119,9 +113,7 @@ impl Jira {
             let (transition, fields) = choice;
             match self.take(key, transition, fields).await {
                 Ok(()) => {
-                    return Ok(MoveOutcome::Moved {
-                        to: transition.to.clone(),
-                    });
+                    return Ok(MoveOutcome::Moved { to: transition.to.clone() });
                 }
                 Err(JiraError::Invalid { fields, .. }) if !fields.is_empty() => {
                     return Ok(MoveOutcome::NeedsFields {
@@ -158,13 +150,9 @@ impl Jira {
             body["fields"] = Value::Object(fields);
         }
         let what = format!("the transition {} of {key}", transition.name);
-        let call = Call::new(
-            Method::POST,
-            what,
-            "the permission Transition issues (scope write:jira-work)",
-        )
-        .at(["issue", &key.to_string(), "transitions"])
-        .json(body);
+        let call = Call::new(Method::POST, what, "the permission Transition issues (scope write:jira-work)")
+            .at(["issue", &key.to_string(), "transitions"])
+            .json(body);
         self.send(&call).await.map(|_| ())
     }
 
@@ -245,45 +233,24 @@ impl RequiredField {
             return None;
         }
         let named = |wanted: &&str| self.allowed.iter().find(|(_, name)| same(name, wanted));
-        let (id, name) = RESOLUTIONS
-            .iter()
-            .find_map(named)
-            .or_else(|| self.allowed.first())?;
-        Some(if id.is_empty() {
-            json!({"name": name})
-        } else {
-            json!({"id": id})
-        })
+        let (id, name) = RESOLUTIONS.iter().find_map(named).or_else(|| self.allowed.first())?;
+        Some(if id.is_empty() { json!({"name": name}) } else { json!({"id": id}) })
     }
 }
 
 impl From<wire::Transition> for Transition {
     fn from(wire: wire::Transition) -> Self {
-        let required = wire
-            .fields
-            .into_iter()
-            .filter(|(_, field)| field.required && !field.has_default_value);
+        let required =
+            wire.fields.into_iter().filter(|(_, field)| field.required && !field.has_default_value);
         Self {
-            to: if wire.to.name.is_empty() {
-                wire.name.clone()
-            } else {
-                wire.to.name
-            },
+            to: if wire.to.name.is_empty() { wire.name.clone() } else { wire.to.name },
             id: wire.id,
             name: wire.name,
             required: required
                 .map(|(key, field)| RequiredField {
-                    name: if field.name.is_empty() {
-                        key.clone()
-                    } else {
-                        field.name
-                    },
+                    name: if field.name.is_empty() { key.clone() } else { field.name },
                     key,
-                    allowed: field
-                        .allowed_values
-                        .into_iter()
-                        .map(|value| (value.id, value.name))
-                        .collect(),
+                    allowed: field.allowed_values.into_iter().map(|value| (value.id, value.name)).collect(),
                 })
                 .collect(),
         }

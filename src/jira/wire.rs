@@ -158,18 +158,12 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn read(body: &str) -> Self {
-        serde_json::from_str(body).unwrap_or_else(|_| Self {
-            message: body.to_owned(),
-            ..Self::default()
-        })
+        serde_json::from_str(body).unwrap_or_else(|_| Self { message: body.to_owned(), ..Self::default() })
     }
 
     /// All that it says, in one line.
     pub(super) fn message(&self) -> String {
-        let fields = self
-            .errors
-            .iter()
-            .map(|(field, message)| format!("{field}: {message}"));
+        let fields = self.errors.iter().map(|(field, message)| format!("{field}: {message}"));
         let all: Vec<String> = self
             .error_messages
             .iter()
@@ -185,9 +179,7 @@ impl Refusal {
 
 /// A moment as Jira writes it: `2026-01-30T12:00:00.000+0000`.
 pub(super) fn moment(text: &str) -> Option<Timestamp> {
-    text.parse()
-        .or_else(|_| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text))
-        .ok()
+    text.parse().or_else(|_| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text)).ok()
 }
 
 #[cfg(test)]
@@ -196,11 +188,7 @@ mod tests {
 
     #[test]
     fn moments_of_cloud_and_data_center_are_read() {
-        for text in [
-            "2026-01-30T12:00:00.000+0000",
-            "2026-01-30T13:00:00.000+0100",
-            "2026-01-30T12:00:00Z",
-        ] {
+        for text in ["2026-01-30T12:00:00.000+0000", "2026-01-30T13:00:00.000+0100", "2026-01-30T12:00:00Z"] {
             assert_eq!(moment(text), "2026-01-30T12:00:00Z".parse().ok(), "{text}");
         }
     }

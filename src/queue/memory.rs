@@ -104,10 +104,7 @@ fn first_info(message_id: Option<String>) -> DeliveryInfo {
 }
 
 fn message(task: &Task) -> Message {
-    Message {
-        body: task.to_json().into(),
-        info: first_info(Some(task.id.to_string())),
-    }
+    Message { body: task.to_json().into(), info: first_info(Some(task.id.to_string())) }
 }
 
 impl Shared {
@@ -164,9 +161,7 @@ impl TaskQueue for MemoryQueue {
             let event = event.ok().filter(|event| event.run == run);
             std::future::ready(event)
         });
-        Ok(Box::pin(
-            of_run.take_until(async move { closed.cancelled().await }),
-        ))
+        Ok(Box::pin(of_run.take_until(async move { closed.cancelled().await })))
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
@@ -209,12 +204,8 @@ impl Consumer for MemoryConsumer {
                 return None;
             }
             if let Some((message, number)) = self.pop() {
-                let settle = MemorySettle {
-                    shared: shared.clone(),
-                    number,
-                    lost: self.gone.clone(),
-                    _permit: permit,
-                };
+                let settle =
+                    MemorySettle { shared: shared.clone(), number, lost: self.gone.clone(), _permit: permit };
                 return Some(Delivery::new(message.body, message.info, Box::new(settle)));
             }
             // Cancel-safe: nothing was taken yet.
@@ -280,12 +271,7 @@ impl Drop for MemorySettle {
 
 /// A message that goes back is a new one to the queue.
 fn fresh(message: Message, attempt: u32) -> Message {
-    let info = DeliveryInfo {
-        attempt,
-        delivery_count: 0,
-        redelivered: false,
-        ..message.info
-    };
+    let info = DeliveryInfo { attempt, delivery_count: 0, redelivered: false, ..message.info };
     Message { info, ..message }
 }
 
@@ -361,11 +347,7 @@ fn take_lease(shared: &Arc<Shared>, key: &LeaseKey, lost: CancellationToken) -> 
     let number = state.next_number();
     state.leases.insert(key.clone(), (number, lost.clone()));
     let (shared, key) = (shared.clone(), key.clone());
-    let hold = MemoryHold {
-        shared,
-        key: key.clone(),
-        number,
-    };
+    let hold = MemoryHold { shared, key: key.clone(), number };
     LeaseOutcome::Granted(Lease::new(key, lost, Box::new(hold)))
 }
 
@@ -384,11 +366,7 @@ impl Drop for MemoryHold {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         // One that was lost may be another's by now.
-        if state
-            .leases
-            .get(&self.key)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
+        if state.leases.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
             state.leases.remove(&self.key);
         }
     }
@@ -408,10 +386,7 @@ mod tests {
     }
 
     fn key() -> LeaseKey {
-        LeaseKey {
-            repository: "acme/shop".parse().unwrap(),
-            branch: "ai/PROJ-1".parse().unwrap(),
-        }
+        LeaseKey { repository: "acme/shop".parse().unwrap(), branch: "ai/PROJ-1".parse().unwrap() }
     }
 
     async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
@@ -456,11 +431,7 @@ mod tests {
         for (counts, attempt) in [(true, 1), (false, 2), (true, 2), (true, 3)] {
             let delivery = next(&mut consumer).await;
             assert_eq!(delivery.info.attempt, attempt);
-            let retry = Retry {
-                after: Duration::from_millis(5),
-                counts,
-                reason: "busy".to_owned(),
-            };
+            let retry = Retry { after: Duration::from_millis(5), counts, reason: "busy".to_owned() };
             delivery.retry(retry).await.unwrap();
             assert_eq!(queue.depth(), 1);
         }
@@ -471,16 +442,9 @@ mod tests {
         let queue = MemoryQueue::default();
         queue.publish_body("not a task");
         let mut consumer = queue.consume().await.unwrap();
-        next(&mut consumer)
-            .await
-            .dead_letter("cannot be read")
-            .await
-            .unwrap();
+        next(&mut consumer).await.dead_letter("cannot be read").await.unwrap();
         let letters = queue.dead_letters();
-        assert_eq!(
-            letters,
-            [(Bytes::from("not a task"), "cannot be read".to_owned())]
-        );
+        assert_eq!(letters, [(Bytes::from("not a task"), "cannot be read".to_owned())]);
         assert_eq!(queue.depth(), 0);
     }
 
@@ -556,9 +520,7 @@ mod tests {
         let mut stream = queue.follow(run).await.unwrap();
         for id in [other, run] {
             let mut run = crate::domain::Run::queued(id, "PROJ-1".parse().unwrap());
-            let event = run
-                .record(EventKind::Claimed, 1, serde_json::Value::Null)
-                .unwrap();
+            let event = run.record(EventKind::Claimed, 1, serde_json::Value::Null).unwrap();
             queue.emit(event).await.unwrap();
         }
         let event = tokio::time::timeout(SOON, stream.next()).await.unwrap().unwrap();

@@ -137,9 +137,7 @@ pub struct Delivery {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("info", &self.info)
-            .finish_non_exhaustive()
+        f.debug_struct("Delivery").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
@@ -271,11 +269,7 @@ pub(crate) trait Hold: Send + Sync {
 impl Lease {
     /// Made by a transport.
     pub(crate) fn new(key: LeaseKey, lost: CancellationToken, hold: Box<dyn Hold>) -> Self {
-        Self {
-            key,
-            lost,
-            hold: Some(hold),
-        }
+        Self { key, lost, hold: Some(hold) }
     }
 
     /// What it is on.
@@ -300,9 +294,7 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Lease").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -40,32 +40,17 @@ pub struct Tier {
 
 /// All tiers, shortest first.
 pub const TIERS: [Tier; 4] = [
-    Tier {
-        queue: "agent-tasks.retry.30s",
-        delay: Duration::from_secs(30),
-    },
-    Tier {
-        queue: "agent-tasks.retry.2m",
-        delay: Duration::from_mins(2),
-    },
-    Tier {
-        queue: "agent-tasks.retry.10m",
-        delay: Duration::from_mins(10),
-    },
-    Tier {
-        queue: "agent-tasks.retry.1h",
-        delay: Duration::from_hours(1),
-    },
+    Tier { queue: "agent-tasks.retry.30s", delay: Duration::from_secs(30) },
+    Tier { queue: "agent-tasks.retry.2m", delay: Duration::from_mins(2) },
+    Tier { queue: "agent-tasks.retry.10m", delay: Duration::from_mins(10) },
+    Tier { queue: "agent-tasks.retry.1h", delay: Duration::from_hours(1) },
 ];
 
 /// The shortest tier that keeps a task for at least `after`, else the longest.
 #[must_use]
 pub fn tier(after: Duration) -> Tier {
     let [.., longest] = TIERS;
-    TIERS
-        .into_iter()
-        .find(|tier| tier.delay >= after)
-        .unwrap_or(longest)
+    TIERS.into_iter().find(|tier| tier.delay >= after).unwrap_or(longest)
 }
 
 /// An exchange; all are durable.
@@ -99,26 +84,11 @@ pub struct QueueSpec {
 
 /// All exchanges.
 pub const EXCHANGES: [ExchangeSpec; 5] = [
-    ExchangeSpec {
-        name: TASKS_EXCHANGE,
-        kind: "direct",
-    },
-    ExchangeSpec {
-        name: RETRY_EXCHANGE,
-        kind: "direct",
-    },
-    ExchangeSpec {
-        name: DEAD_LETTER_EXCHANGE,
-        kind: "fanout",
-    },
-    ExchangeSpec {
-        name: EVENTS_EXCHANGE,
-        kind: "topic",
-    },
-    ExchangeSpec {
-        name: CONTROL_EXCHANGE,
-        kind: "fanout",
-    },
+    ExchangeSpec { name: TASKS_EXCHANGE, kind: "direct" },
+    ExchangeSpec { name: RETRY_EXCHANGE, kind: "direct" },
+    ExchangeSpec { name: DEAD_LETTER_EXCHANGE, kind: "fanout" },
+    ExchangeSpec { name: EVENTS_EXCHANGE, kind: "topic" },
+    ExchangeSpec { name: CONTROL_EXCHANGE, kind: "fanout" },
 ];
 
 /// All queues. What letters a queue sends on are kept until the target has them (`at-least-once`), which needs
@@ -154,10 +124,8 @@ pub fn queues() -> Vec<QueueSpec> {
     }
     let looks = [("x-delivery-limit", Argument::Number(DEAD_LETTER_LOOKS))];
     queues.push(queue(DEAD_LETTER_QUEUE, (DEAD_LETTER_EXCHANGE, ""), &looks));
-    let bounds = [
-        ("x-max-length", Argument::Number(EVENTS_KEPT)),
-        ("x-overflow", Argument::Text("drop-head")),
-    ];
+    let bounds =
+        [("x-max-length", Argument::Number(EVENTS_KEPT)), ("x-overflow", Argument::Text("drop-head"))];
     queues.push(queue(EVENTS_QUEUE, (EVENTS_EXCHANGE, "#"), &bounds));
     queues
 }
@@ -169,11 +137,7 @@ fn queue(
 ) -> QueueSpec {
     let mut all = vec![("x-queue-type", Argument::Text("quorum"))];
     all.extend_from_slice(arguments);
-    QueueSpec {
-        name,
-        arguments: all,
-        binding,
-    }
+    QueueSpec { name, arguments: all, binding }
 }
 
 /// What `apply` left behind.
@@ -257,11 +221,7 @@ mod tests {
     #[test]
     fn every_queue_is_bound_to_an_exchange_of_the_table() {
         for queue in queues() {
-            assert!(
-                EXCHANGES.iter().any(|exchange| exchange.name == queue.binding.0),
-                "{}",
-                queue.name
-            );
+            assert!(EXCHANGES.iter().any(|exchange| exchange.name == queue.binding.0), "{}", queue.name);
             assert_eq!(queue.arguments[0], ("x-queue-type", Argument::Text("quorum")));
         }
     }
@@ -280,12 +240,7 @@ mod tests {
                 }
             }
             // Dead-lettering at least once silently becomes at most once without `reject-publish`.
-            let has = |value| {
-                queue
-                    .arguments
-                    .iter()
-                    .any(|(_, held)| *held == Argument::Text(value))
-            };
+            let has = |value| queue.arguments.iter().any(|(_, held)| *held == Argument::Text(value));
             assert!(!has("at-least-once") || has("reject-publish"), "{}", queue.name);
         }
     }
@@ -298,19 +253,13 @@ mod tests {
             difference(reply),
             "argument `x-delivery-limit`: received the value '20' of type 'long' but current is the value '5' of type 'long'"
         );
-        assert_eq!(
-            difference("PRECONDITION_FAILED - something else"),
-            "something else"
-        );
+        assert_eq!(difference("PRECONDITION_FAILED - something else"), "something else");
     }
 
     #[test]
     fn a_problem_says_what_to_do() {
         let object = "queue `agent-tasks`".to_owned();
-        let problem = TopologyProblem {
-            object,
-            kind: TopologyProblemKind::Missing,
-        };
+        let problem = TopologyProblem { object, kind: TopologyProblemKind::Missing };
         assert_eq!(
             problem.to_string(),
             "queue `agent-tasks` is missing; run `jira-agent-producer topology apply`"

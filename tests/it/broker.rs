@@ -71,16 +71,9 @@ impl Broker {
     async fn with_lock(lock: File, removed: bool) -> Self {
         jira_agent::tls::install_crypto_provider();
         let vhost = format!("test-{}", jira_agent::domain::TaskId::generate());
-        let broker = Self {
-            vhost,
-            http: reqwest::Client::new(),
-            removed,
-            _lock: lock,
-        };
+        let broker = Self { vhost, http: reqwest::Client::new(), removed, _lock: lock };
         let user = address("JIRA_AGENT_TEST_AMQP_URL").username().to_owned();
-        broker
-            .api(Method::PUT, &["vhosts", &broker.vhost], json!({}))
-            .await;
+        broker.api(Method::PUT, &["vhosts", &broker.vhost], json!({})).await;
         broker.allow(&user, ".*").await;
         broker
     }
@@ -88,8 +81,7 @@ impl Broker {
     /// Lets `user` do everything with what matches `pattern`.
     pub async fn allow(&self, user: &str, pattern: &str) {
         let rights = json!({"configure": pattern, "write": pattern, "read": pattern});
-        self.api(Method::PUT, &["permissions", &self.vhost, user], rights)
-            .await;
+        self.api(Method::PUT, &["permissions", &self.vhost, user], rights).await;
     }
 
     /// Makes a user without any rights; its password is `password`.
@@ -128,9 +120,7 @@ impl Broker {
     /// A plain channel, to do what the product does not.
     pub async fn channel(&self) -> (Connection, Channel) {
         let url = self.url();
-        let connection = Connection::connect(url.as_str(), ConnectionProperties::default())
-            .await
-            .unwrap();
+        let connection = Connection::connect(url.as_str(), ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         (connection, channel)
     }
@@ -138,14 +128,8 @@ impl Broker {
     /// Puts a body on the queue of tasks as another program would.
     pub async fn publish(&self, body: &str, properties: BasicProperties) {
         let (_connection, channel) = self.channel().await;
-        channel
-            .confirm_select(lapin::options::ConfirmSelectOptions::default())
-            .await
-            .unwrap();
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
+        channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let (exchange, key) = ("agent.tasks".into(), "agent-tasks".into());
         let publish = channel.basic_publish(exchange, key, options, body.as_bytes(), properties);
         let confirmation = publish.await.unwrap().await.unwrap();
@@ -157,10 +141,7 @@ impl Broker {
         let (_connection, channel) = self.channel().await;
         let what = format!("a message in {queue}");
         let message = wait_for(&what, async || {
-            channel
-                .basic_get(queue.into(), BasicGetOptions { no_ack: true })
-                .await
-                .unwrap()
+            channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap()
         });
         message.await.delivery
     }
@@ -168,50 +149,37 @@ impl Broker {
     /// Waits until exactly `count` messages are ready in `queue`.
     pub async fn wait_for_depth(&self, queue: &RabbitMq, name: &str, count: u32) {
         let what = format!("{count} messages ready in {name}");
-        wait_for(&what, async || {
-            (queue.depths().await.unwrap()[name] == count).then_some(())
-        })
-        .await;
+        wait_for(&what, async || (queue.depths().await.unwrap()[name] == count).then_some(())).await;
     }
 
     /// Sets a policy on the queues whose names match `pattern`.
     pub async fn set_policy(&self, pattern: &str, definition: Value) {
         let policy = json!({"pattern": pattern, "apply-to": "queues", "definition": definition});
-        self.api(Method::PUT, &["policies", &self.vhost, "test"], policy)
-            .await;
+        self.api(Method::PUT, &["policies", &self.vhost, "test"], policy).await;
     }
 
     /// Has the broker close the connections whose name holds `part`, as an administrator can.
     pub async fn close_connections(&self, part: &str) {
         let what = format!("a connection named {part}");
         let names = wait_for(&what, async || {
-            let list = self
-                .api(Method::GET, &["vhosts", &self.vhost, "connections"], Value::Null)
-                .await;
+            let list = self.api(Method::GET, &["vhosts", &self.vhost, "connections"], Value::Null).await;
             let named = |connection: &&Value| {
                 let name = connection["client_properties"]["connection_name"].as_str();
                 name.is_some_and(|name| name.contains(part))
             };
             let found = list.as_array().unwrap().iter().filter(named);
-            let names: Vec<String> = found
-                .map(|one| one["name"].as_str().unwrap().to_owned())
-                .collect();
+            let names: Vec<String> = found.map(|one| one["name"].as_str().unwrap().to_owned()).collect();
             (!names.is_empty()).then_some(names)
         });
         for name in names.await {
-            self.api(Method::DELETE, &["connections", &name], Value::Null)
-                .await;
+            self.api(Method::DELETE, &["connections", &name], Value::Null).await;
         }
     }
 
     /// `stop`, `start`, `kill` or `restart` of the whole broker; only for a test that has it alone.
     pub async fn control(&self, command: &str) {
         let program = setting("JIRA_AGENT_TEST_RABBITMQ_CTL");
-        let status = tokio::process::Command::new(program)
-            .arg(command)
-            .status()
-            .await
-            .unwrap();
+        let status = tokio::process::Command::new(program).arg(command).status().await.unwrap();
         assert!(status.success(), "the broker did not {command}");
     }
 
@@ -239,10 +207,7 @@ impl Drop for Broker {
         let vhost = std::mem::take(&mut self.vhost);
         // A runtime cannot be waited for inside another one.
         let removal = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let client = reqwest::Client::new();
                 for path in [["vhosts", &vhost], ["users", &format!("user-of-{vhost}")]] {

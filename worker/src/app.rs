@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use jira_agent::config::{Config, ConfigError, ConfigSources, Needs};
 use jira_agent::domain::{Outcome, Task};
 use jira_agent::exit::ExitStatus;
@@ -14,7 +15,6 @@ use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
 use jira_agent::telemetry;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, RunArgs, TicketArgs};
@@ -22,13 +22,13 @@ use crate::consumer::{self, Until, Worker};
 use crate::failure::{self, Disposition};
 use crate::git::Transfers;
 use crate::model::Model;
+use crate::offline;
 use crate::pipeline::{self, Attempt};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::claim::LeaseSource;
 use crate::tickets::Tickets;
 use crate::workspace_dir;
-use crate::offline;
 
 /// Runs the program.
 #[must_use]
@@ -125,8 +125,10 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
     task.base_branch = args.base;
     task.requested_at = Some(Timestamp::now());
     let queue = if args.no_lease {
-        output::note("without a queue there is no lease: another worker may take the same ticket, and only the \
-                      compare-and-swap push and the find-or-create effects keep the two apart");
+        output::note(
+            "without a queue there is no lease: another worker may take the same ticket, and only the \
+                      compare-and-swap push and the find-or-create effects keep the two apart",
+        );
         None
     } else {
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)

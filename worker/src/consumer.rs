@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jira_agent::domain::{CommentMarker, EventKind, Outcome, Task, TaskBody};
 use jira_agent::queue::{Consumer, Delivery, QueueError, Retry, Settled, TaskQueue};
 use jira_agent::retry::{RetryPolicy, Waits};
-use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -171,8 +171,13 @@ impl Worker {
         let cancel = lost.child_token();
         let deadline = self.services.config.worker.run_deadline;
         let result = {
-            let work =
-                pipeline::run(&self.services, task.clone(), LeaseSource::Delivery(&delivery), &mut log, &cancel);
+            let work = pipeline::run(
+                &self.services,
+                task.clone(),
+                LeaseSource::Delivery(&delivery),
+                &mut log,
+                &cancel,
+            );
             // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
             tokio::select! {
                 result = work => Interrupted::No(result),
@@ -186,11 +191,15 @@ impl Worker {
             Interrupted::No(Ok(end)) => self.conclude(delivery, end, attempt, &mut log).await,
             Interrupted::No(Err(error)) => self.fail(delivery, &task, &error, &mut log).await,
             Interrupted::Lost => {
-                tracing::warn!("the connection to the queue is gone: the run stops, the task will be redelivered");
+                tracing::warn!(
+                    "the connection to the queue is gone: the run stops, the task will be redelivered"
+                );
                 Handled::GoOn
             }
             Interrupted::Drained => {
-                tracing::warn!("the time to finish after the shutdown is over: the task goes back to the queue");
+                tracing::warn!(
+                    "the time to finish after the shutdown is over: the task goes back to the queue"
+                );
                 log.record(EventKind::Retried, json!({"reason": "the worker was shut down"})).await;
                 settled(delivery.release("the worker was shut down").await, "giving back")
             }
@@ -218,11 +227,19 @@ impl Worker {
         }
     }
 
-    async fn fail(&self, delivery: Delivery, task: &Task, error: &anyhow::Error, log: &mut RunLog) -> Handled {
+    async fn fail(
+        &self,
+        delivery: Delivery,
+        task: &Task,
+        error: &anyhow::Error,
+        log: &mut RunLog,
+    ) -> Handled {
         let reason = self.services.redactor.redact(&format!("{error:#}")).into_owned();
         let attempt = delivery.info.attempt;
         match failure::classify(error) {
-            Disposition::Retry { after, counts } if !counts || attempt < self.services.config.worker.max_attempts => {
+            Disposition::Retry { after, counts }
+                if !counts || attempt < self.services.config.worker.max_attempts =>
+            {
                 let after = after.unwrap_or_else(|| failure::wait_after(attempt));
                 tracing::warn!(reason, after_s = after.as_secs(), "the attempt failed; the task waits");
                 log.record(EventKind::Retried, json!({"reason": reason, "after_s": after.as_secs()})).await;
@@ -276,7 +293,10 @@ fn settled(result: Result<Settled, QueueError>, doing: &'static str) -> Handled 
     match result {
         Ok(Settled::Done) => Handled::Settled,
         Ok(Settled::WillBeRedelivered) => {
-            tracing::warn!(doing, "the connection was gone before the task could be settled; it will be redelivered");
+            tracing::warn!(
+                doing,
+                "the connection was gone before the task could be settled; it will be redelivered"
+            );
             Handled::GoOn
         }
         Err(error) => {

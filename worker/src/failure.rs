@@ -117,7 +117,10 @@ mod tests {
         };
         assert_eq!(of(GitHubError::Http(status(502))), Disposition::LATER);
         assert_eq!(of(QueueError::Unreachable(String::new())), Disposition::LATER);
-        assert_eq!(of(GitError::Unreachable { host: "h".to_owned(), detail: String::new() }), Disposition::LATER);
+        assert_eq!(
+            of(GitError::Unreachable { host: "h".to_owned(), detail: String::new() }),
+            Disposition::LATER
+        );
         assert_eq!(classify(&anyhow::anyhow!("nobody knows")), Disposition::LATER);
         assert_eq!(of(Permanent("no".to_owned())), Disposition::DeadLetter);
         assert_eq!(of(GitError::NotFound { url: "u".to_owned() }), Disposition::DeadLetter);

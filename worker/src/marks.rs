@@ -17,24 +17,14 @@ pub(crate) fn is_fence(line: &str) -> bool {
 /// Whether fences, and dots in place of text, are at home in the file.
 pub(crate) fn is_prose(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let extension = name
-        .rsplit_once('.')
-        .map_or("", |(_, extension)| extension)
-        .to_ascii_lowercase();
-    [
-        "md", "markdown", "mdx", "rst", "adoc", "asciidoc", "txt", "org", "tex", "ipynb", "qmd", "rmd",
-    ]
-    .contains(&extension.as_str())
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
+    ["md", "markdown", "mdx", "rst", "adoc", "asciidoc", "txt", "org", "tex", "ipynb", "qmd", "rmd"]
+        .contains(&extension.as_str())
 }
 
 /// Backticks for a fence around these lines: at least three, and more than any run in them.
 pub(crate) fn fence_around<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
-    let run = |line: &str| {
-        line.split(|character| character != '`')
-            .map(str::len)
-            .max()
-            .unwrap_or(0)
-    };
+    let run = |line: &str| line.split(|character| character != '`').map(str::len).max().unwrap_or(0);
     let longest = lines.into_iter().map(run).max().unwrap_or(0);
     "`".repeat((longest + 1).max(3))
 }

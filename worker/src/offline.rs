@@ -30,7 +30,8 @@ pub fn context(args: &ContextArgs, config: &Config) -> anyhow::Result<ExitStatus
     let query = Query { description: read(&args.text)?, ..Query::default() };
     let chosen = search::select(&tree, &query, &context::limits(config));
     if args.json {
-        let files: Vec<_> = chosen.files.iter().map(|file| json!({"path": file.path, "why": file.why})).collect();
+        let files: Vec<_> =
+            chosen.files.iter().map(|file| json!({"path": file.path, "why": file.why})).collect();
         output::line(&json!({"files": files, "estimated_tokens": chosen.estimated_tokens}).to_string())?;
     } else {
         output::line(&chosen.render())?;
@@ -48,7 +49,8 @@ pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
     let blocks = edit::parse(&reply).map_err(|problem| BadInput(problem.to_string()))?;
     let shown: BTreeSet<String> = tree.entries().iter().map(|entry| entry.path.clone()).collect();
     let rules = PathRules::new(&config.worker.protected_paths, BTreeSet::new())?;
-    let patch = edit::apply(&tree, &shown, &rules, blocks).map_err(|rejection| BadInput(rejection.to_string()))?;
+    let patch =
+        edit::apply(&tree, &shown, &rules, blocks).map_err(|rejection| BadInput(rejection.to_string()))?;
     if !args.dry_run {
         for (path, change) in &patch.changes {
             match change {
@@ -63,7 +65,9 @@ pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
     }
     if args.json {
         let changed: Vec<_> = patch.changes.keys().collect();
-        output::line(&json!({"changed": changed, "added": patch.added, "removed": patch.removed}).to_string())?;
+        output::line(
+            &json!({"changed": changed, "added": patch.added, "removed": patch.removed}).to_string(),
+        )?;
     } else {
         for path in patch.changes.keys() {
             output::line(path)?;
@@ -73,7 +77,8 @@ pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
 }
 
 fn open(path: &Path) -> anyhow::Result<DirTree> {
-    DirTree::open(path).map_err(|error| BadInput(format!("cannot open the directory {}: {error}", path.display())).into())
+    DirTree::open(path)
+        .map_err(|error| BadInput(format!("cannot open the directory {}: {error}", path.display())).into())
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

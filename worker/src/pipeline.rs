@@ -1,8 +1,8 @@
 //! One attempt at a run: the steps in their order, each fed with the product of the one before. Only this module
 //! moves a run's state.
 
-use jira_agent::domain::{EventKind, Mode, Outcome, RunMark, Task, Ticket};
 use jiff::Timestamp;
+use jira_agent::domain::{EventKind, Mode, Outcome, RunMark, Task, Ticket};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -152,7 +152,8 @@ async fn make(
             check::CheckOutcome::Failed { report, applied: failed } => {
                 corrections -= 1;
                 log.record(EventKind::Checked, json!({"passed": false, "errors": report.errors.len()})).await;
-                let corrected = edit::correct(services, claimed, workspace, &context, (*failed, &report), cancel);
+                let corrected =
+                    edit::correct(services, claimed, workspace, &context, (*failed, &report), cancel);
                 applied = match step("edit", corrected).await? {
                     Next::Go(applied) => applied,
                     Next::End(outcome) => return Ok(Next::End(outcome)),

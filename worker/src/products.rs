@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jira_agent::domain::{BranchName, CommitId, Outcome, Task, Ticket};
 use jira_agent::github::PullRequest;
 use jira_agent::queue::Lease;
 use jira_agent::routing::Route;
-use jiff::Timestamp;
 
 use crate::edit::Patch;
 use crate::model::{Message, Usage};

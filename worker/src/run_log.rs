@@ -22,7 +22,12 @@ pub struct RunLog {
 impl RunLog {
     /// For an attempt at a task; without a queue events are only observed.
     #[must_use]
-    pub fn new(task: &Task, attempt: u32, queue: Option<Arc<dyn TaskQueue>>, observer: Option<Observer>) -> Self {
+    pub fn new(
+        task: &Task,
+        attempt: u32,
+        queue: Option<Arc<dyn TaskQueue>>,
+        observer: Option<Observer>,
+    ) -> Self {
         let run = Run::queued(task.id, task.ticket.clone());
         Self { run, attempt, queue, observer, since: Instant::now() }
     }

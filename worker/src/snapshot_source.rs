@@ -22,7 +22,11 @@ impl SnapshotSource {
     /// When the commit or one of its trees is not there.
     pub fn open(git_dir: &Path, commit: &CommitId) -> Result<Self, ObjectError> {
         let snapshot = Snapshot::open(git_dir, commit)?;
-        let entry = |entry: crate::git::Entry| TreeEntry { path: entry.path, mode: mode(entry.mode), size: entry.size };
+        let entry = |entry: crate::git::Entry| TreeEntry {
+            path: entry.path,
+            mode: mode(entry.mode),
+            size: entry.size,
+        };
         let mut entries: Vec<TreeEntry> = snapshot.entries()?.into_iter().map(entry).collect();
         entries.sort_by(|one, two| one.path.cmp(&two.path));
         Ok(Self { snapshot: Mutex::new(snapshot), entries })

@@ -34,7 +34,9 @@ impl Tickets {
                 "{key} is a Jira issue, but no Jira is configured; set jira.url, jira.email and jira.token"
             ))
             .into()),
-            (TicketKey::GitHub { repository, number }, _) => Ok(Place::GitHub(&self.github, repository, *number)),
+            (TicketKey::GitHub { repository, number }, _) => {
+                Ok(Place::GitHub(&self.github, repository, *number))
+            }
         }
     }
 
@@ -66,7 +68,9 @@ impl Tickets {
         let reading = || format!("reading the memory of {key}");
         match self.place(key)? {
             Place::Jira(jira, key) => jira.memory(key).await.with_context(reading),
-            Place::GitHub(github, repository, number) => github.memory(repository, number).await.with_context(reading),
+            Place::GitHub(github, repository, number) => {
+                github.memory(repository, number).await.with_context(reading)
+            }
         }
     }
 
@@ -88,7 +92,12 @@ impl Tickets {
     ///
     /// # Errors
     /// When the service does not answer or refuses.
-    pub async fn comment(&self, key: &TicketKey, marker: &CommentMarker, markdown: &str) -> anyhow::Result<()> {
+    pub async fn comment(
+        &self,
+        key: &TicketKey,
+        marker: &CommentMarker,
+        markdown: &str,
+    ) -> anyhow::Result<()> {
         let writing = || format!("commenting on {key}");
         match self.place(key)? {
             Place::Jira(jira, key) => {
@@ -105,12 +114,14 @@ impl Tickets {
     ///
     /// # Errors
     /// When GitHub does not say who we are.
-    pub async fn agent(&self, key: &TicketKey, configured: Option<&AccountId>) -> anyhow::Result<Option<AccountId>> {
+    pub async fn agent(
+        &self,
+        key: &TicketKey,
+        configured: Option<&AccountId>,
+    ) -> anyhow::Result<Option<AccountId>> {
         match self.place(key)? {
             Place::Jira(..) => Ok(configured.cloned()),
-            Place::GitHub(github, ..) => {
-                github.user().await.map(Some).context("asking GitHub who we are")
-            }
+            Place::GitHub(github, ..) => github.user().await.map(Some).context("asking GitHub who we are"),
         }
     }
 

@@ -59,9 +59,7 @@ pub trait FileSource {
     /// The entry at exactly this path.
     fn entry(&self, path: &str) -> Option<&TreeEntry> {
         let entries = self.entries();
-        let at = entries
-            .binary_search_by(|entry| entry.path.as_str().cmp(path))
-            .ok()?;
+        let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
         entries.get(at)
     }
 
@@ -70,9 +68,7 @@ pub trait FileSource {
         let prefix = format!("{path}/");
         let entries = self.entries();
         let at = entries.partition_point(|entry| entry.path < prefix);
-        entries
-            .get(at)
-            .is_some_and(|entry| entry.path.starts_with(&prefix))
+        entries.get(at).is_some_and(|entry| entry.path.starts_with(&prefix))
     }
 }
 
@@ -100,15 +96,11 @@ impl MemoryTree {
 
     /// A tree of regular files.
     pub fn of_texts<P: Into<String>, T: Into<Vec<u8>>>(files: impl IntoIterator<Item = (P, T)>) -> Self {
-        Self::new(files.into_iter().map(|(path, text)| {
-            (
-                path.into(),
-                FileContent {
-                    bytes: text.into(),
-                    mode: FileMode::Regular,
-                },
-            )
-        }))
+        Self::new(
+            files.into_iter().map(|(path, text)| {
+                (path.into(), FileContent { bytes: text.into(), mode: FileMode::Regular })
+            }),
+        )
     }
 }
 
@@ -190,14 +182,9 @@ impl FileSource for DirTree {
         let mode = self.entry(path)?.mode;
         let bytes = match mode {
             FileMode::Gitlink => Vec::new(),
-            FileMode::Symlink => self
-                .root
-                .read_link_contents(path)
-                .ok()?
-                .into_os_string()
-                .into_string()
-                .ok()?
-                .into_bytes(),
+            FileMode::Symlink => {
+                self.root.read_link_contents(path).ok()?.into_os_string().into_string().ok()?.into_bytes()
+            }
             FileMode::Regular | FileMode::Executable => self.root.read(path).ok()?,
         };
         Some(FileContent { bytes, mode })
@@ -206,9 +193,7 @@ impl FileSource for DirTree {
 
 fn list(directory: &Dir, prefix: &str, depth: usize, entries: &mut Vec<TreeEntry>) -> io::Result<()> {
     if depth > MAX_DEPTH {
-        return Err(io::Error::other(format!(
-            "{prefix} is nested deeper than {MAX_DEPTH} directories"
-        )));
+        return Err(io::Error::other(format!("{prefix} is nested deeper than {MAX_DEPTH} directories")));
     }
     for child in directory.entries()? {
         let child = child?;
@@ -232,14 +217,7 @@ fn list(directory: &Dir, prefix: &str, depth: usize, entries: &mut Vec<TreeEntry
         } else if kind.is_file() {
             let metadata = child.metadata()?;
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            (
-                if executable {
-                    FileMode::Executable
-                } else {
-                    FileMode::Regular
-                },
-                metadata.len(),
-            )
+            (if executable { FileMode::Executable } else { FileMode::Regular }, metadata.len())
         } else {
             continue;
         };
@@ -265,11 +243,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
 
         let tree = DirTree::open(folder.path()).unwrap();
-        let listed: Vec<_> = tree
-            .entries()
-            .iter()
-            .map(|entry| (entry.path.as_str(), entry.mode))
-            .collect();
+        let listed: Vec<_> = tree.entries().iter().map(|entry| (entry.path.as_str(), entry.mode)).collect();
         assert_eq!(
             listed,
             [

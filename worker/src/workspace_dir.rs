@@ -29,10 +29,7 @@ impl WorkspaceDir {
         for twin in 0..MAX_TWINS {
             let path = root.join(format!("{run}-{attempt}-{twin}"));
             if let Some(lock) = Lock::acquire(&path)? {
-                let workspace = Self {
-                    path,
-                    lock: Some(lock),
-                };
+                let workspace = Self { path, lock: Some(lock) };
                 remove_tree(&workspace.path)?;
                 fs::DirBuilder::new().mode(0o700).create(&workspace.path)?;
                 fs::create_dir(workspace.tree())?;
@@ -41,10 +38,7 @@ impl WorkspaceDir {
         }
         Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!(
-                "{} has {MAX_TWINS} living workspaces of attempt {attempt} of run {run}",
-                root.display()
-            ),
+            format!("{} has {MAX_TWINS} living workspaces of attempt {attempt} of run {run}", root.display()),
         ))
     }
 
@@ -71,9 +65,7 @@ impl WorkspaceDir {
     /// # Errors
     /// When something cannot be removed; the next sweep tries again.
     pub async fn remove(mut self) -> io::Result<()> {
-        tokio::task::spawn_blocking(move || self.remove_now())
-            .await
-            .map_err(io::Error::other)?
+        tokio::task::spawn_blocking(move || self.remove_now()).await.map_err(io::Error::other)?
     }
 
     fn remove_now(&mut self) -> io::Result<()> {
@@ -139,10 +131,7 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 }
 
 fn is_workspace(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let mut parts = name.split('-');
     let run = parts.next().is_some_and(|run| run.parse::<TaskId>().is_ok());
     let numbers: Vec<bool> = parts.map(|part| part.parse::<u32>().is_ok()).collect();
@@ -173,12 +162,7 @@ impl Lock {
         path.push(".lock");
         let path = PathBuf::from(path);
         loop {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -274,12 +258,8 @@ mod tests {
 
         assert_eq!(sweep(root.path()).unwrap(), 1);
         assert!(alive.tree().is_dir());
-        let kept = [
-            format!("{}-1-0", run()),
-            format!("{}-1-0.lock", run()),
-            "notes.lock".into(),
-            "photos".into(),
-        ];
+        let kept =
+            [format!("{}-1-0", run()), format!("{}-1-0.lock", run()), "notes.lock".into(), "photos".into()];
         assert_eq!(names(root.path()), kept);
         assert_eq!(sweep(&root.path().join("absent")).unwrap(), 0);
     }

@@ -18,13 +18,7 @@ mod fixtures {
     }
 
     fn words(path: &Path) -> Option<Vec<String>> {
-        Some(
-            std::fs::read_to_string(path)
-                .ok()?
-                .lines()
-                .map(str::to_owned)
-                .collect(),
-        )
+        Some(std::fs::read_to_string(path).ok()?.lines().map(str::to_owned).collect())
     }
 
     fn first(case: &Case, reply: &str) -> Result<Result<Patch, Rejection>, String> {
@@ -55,11 +49,7 @@ mod fixtures {
             .filter(|entry| !skip.contains(&entry.path))
             .map(|entry| {
                 let content = tree.read(&entry.path).unwrap();
-                (
-                    entry.path.clone(),
-                    content.mode == FileMode::Executable,
-                    content.bytes,
-                )
+                (entry.path.clone(), content.mode == FileMode::Executable, content.bytes)
             })
             .collect()
     }
@@ -74,21 +64,12 @@ mod fixtures {
         let error_file = folder.join("error.txt");
         match outcome(folder, &case) {
             Ok(patch) => {
-                assert!(
-                    !error_file.exists(),
-                    "{}: applied, though error.txt is there",
-                    folder.display()
-                );
+                assert!(!error_file.exists(), "{}: applied, though error.txt is there", folder.display());
                 let mut result = listing(&case.tree, &patch.changes.keys().collect());
-                result.extend(
-                    patch
-                        .changes
-                        .into_iter()
-                        .filter_map(|(path, change)| match change {
-                            Change::Write { bytes, executable } => Some((path, executable, bytes)),
-                            Change::Delete => None,
-                        }),
-                );
+                result.extend(patch.changes.into_iter().filter_map(|(path, change)| match change {
+                    Change::Write { bytes, executable } => Some((path, executable, bytes)),
+                    Change::Delete => None,
+                }));
                 result.sort();
                 let expected = DirTree::open(&folder.join("expected")).unwrap();
                 let texts = |listing: Listing| -> Vec<_> {
@@ -122,10 +103,8 @@ mod fixtures {
     #[test]
     fn every_fixture_gives_its_tree_or_its_refusal() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/edit");
-        let mut cases: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut cases: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         cases.retain(|case| case.is_dir());
         cases.sort();
         assert!(cases.len() >= 25, "only {} fixtures were found", cases.len());

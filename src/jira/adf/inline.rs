@@ -17,11 +17,7 @@ enum Mark {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Piece {
-    Text {
-        text: String,
-        code: bool,
-        marks: Vec<Mark>,
-    },
+    Text { text: String, code: bool, marks: Vec<Mark> },
     Break,
 }
 
@@ -109,11 +105,8 @@ impl Inlines {
                 marks.push(mark.clone());
             }
         }
-        if let Some(Piece::Text {
-            text: before,
-            code: code_before,
-            marks: marks_before,
-        }) = self.pieces.last_mut()
+        if let Some(Piece::Text { text: before, code: code_before, marks: marks_before }) =
+            self.pieces.last_mut()
             && *code_before == code
             && *marks_before == marks
         {
@@ -131,9 +124,7 @@ impl Inlines {
     /// The same in bold.
     pub(super) fn bold(mut self) -> Self {
         for piece in &mut self.pieces {
-            if let Piece::Text {
-                code: false, marks, ..
-            } = piece
+            if let Piece::Text { code: false, marks, .. } = piece
                 && !marks.contains(&Mark::Strong)
             {
                 marks.push(Mark::Strong);
@@ -149,11 +140,7 @@ impl Inlines {
         for piece in self.pieces {
             match piece {
                 Piece::Break => nodes.push(json!({"type": "hardBreak"})),
-                Piece::Text {
-                    text,
-                    code: true,
-                    marks,
-                } => {
+                Piece::Text { text, code: true, marks } => {
                     let marks =
                         std::iter::once(json!({"type": "code"})).chain(marks.iter().filter_map(mark_node));
                     nodes.push(text_node(&text, marks.collect()));
@@ -210,10 +197,7 @@ impl Inlines {
         };
         let leading = self.pieces.iter().take_while(|piece| is_empty(piece)).count();
         self.pieces.drain(..leading);
-        if let Some(Piece::Text {
-            text, code: false, ..
-        }) = self.pieces.first_mut()
-        {
+        if let Some(Piece::Text { text, code: false, .. }) = self.pieces.first_mut() {
             text.drain(..text.len() - text.trim_start().len());
         }
     }
@@ -265,12 +249,7 @@ fn push_linked(text: &str, marks: &[Value], nodes: &mut Vec<Value>) {
 /// Where the next `http://` or `https://` address stands, without the punctuation behind it.
 fn next_address(text: &str, from: usize) -> Option<(usize, usize)> {
     let tail = text.get(from..)?;
-    let start = from
-        + tail
-            .find("https://")
-            .into_iter()
-            .chain(tail.find("http://"))
-            .min()?;
+    let start = from + tail.find("https://").into_iter().chain(tail.find("http://")).min()?;
     let length = text[start..].find(|c: char| c.is_whitespace() || "<>\"`|".contains(c));
     let mut address = &text[start..length.map_or(text.len(), |length| start + length)];
     loop {
@@ -292,7 +271,5 @@ fn is_address(text: &str) -> bool {
 
 /// Without control characters, which Jira refuses; line ends and tabs stay.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect()
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }

@@ -54,10 +54,7 @@ fn blocks(nodes: &[Value], depth: usize) -> String {
         let part = if run.first().is_some_and(is_inline) {
             inlines(run, depth)
         } else {
-            run.iter()
-                .map(|node| block(node, depth))
-                .collect::<Vec<_>>()
-                .join("\n\n")
+            run.iter().map(|node| block(node, depth)).collect::<Vec<_>>().join("\n\n")
         };
         if !part.trim().is_empty() {
             parts.push(part.trim_matches('\n').to_owned());
@@ -85,19 +82,13 @@ fn block(node: &Value, depth: usize) -> String {
         "bulletList" => list(inside, deeper, |_| "- ".to_owned()),
         "orderedList" => {
             let first = node["attrs"]["order"].as_u64().unwrap_or(1);
-            list(inside, deeper, |index| {
-                format!("{}. ", first.saturating_add(index))
-            })
+            list(inside, deeper, |index| format!("{}. ", first.saturating_add(index)))
         }
         "taskList" => task_list(inside, deeper),
         "decisionList" => list(inside, deeper, |_| "- Decision: ".to_owned()),
         "expand" | "nestedExpand" => {
             let title = attribute(node, "title");
-            let title = if title.is_empty() {
-                String::new()
-            } else {
-                format!("**{title}**\n\n")
-            };
+            let title = if title.is_empty() { String::new() } else { format!("**{title}**\n\n") };
             format!("{title}{}", blocks(inside, deeper))
         }
         "table" => table(inside, deeper),
@@ -127,20 +118,12 @@ fn indented(text: &str, first: &str) -> String {
         }
         result.push_str(line);
     }
-    if result.is_empty() {
-        first.trim_end().to_owned()
-    } else {
-        result
-    }
+    if result.is_empty() { first.trim_end().to_owned() } else { result }
 }
 
 fn quoted(text: &str) -> String {
     let quote = |line: &str| {
-        if line.is_empty() {
-            ">".to_owned()
-        } else {
-            format!("> {line}")
-        }
+        if line.is_empty() { ">".to_owned() } else { format!("> {line}") }
     };
     text.lines().map(quote).collect::<Vec<_>>().join("\n")
 }
@@ -164,20 +147,10 @@ fn fence_for(text: &str, least: usize) -> String {
 }
 
 fn code_block(node: &Value) -> String {
-    let text: String = children(node)
-        .iter()
-        .filter_map(|node| node["text"].as_str())
-        .collect();
+    let text: String = children(node).iter().filter_map(|node| node["text"].as_str()).collect();
     let fence = fence_for(&text, 3);
-    let newline = if text.is_empty() || text.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
-    format!(
-        "{fence}{}\n{text}{newline}{fence}",
-        one_line(attribute(node, "language"))
-    )
+    let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{fence}{}\n{text}{newline}{fence}", one_line(attribute(node, "language")))
 }
 
 fn list(items: &[Value], depth: usize, bullet: impl Fn(u64) -> String) -> String {
@@ -216,15 +189,9 @@ fn task_list(items: &[Value], depth: usize) -> String {
 fn table(rows: &[Value], depth: usize) -> String {
     let cell = |cell: &Value| {
         let text = blocks(children(cell), depth + 1);
-        text.replace("  \n", "<br>")
-            .replace("\n\n", "<br>")
-            .replace('\n', "<br>")
-            .replace('|', "\\|")
+        text.replace("  \n", "<br>").replace("\n\n", "<br>").replace('\n', "<br>").replace('|', "\\|")
     };
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| children(row).iter().map(cell).collect())
-        .collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| children(row).iter().map(cell).collect()).collect();
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     if width == 0 {
         return String::new();
@@ -240,18 +207,13 @@ fn table(rows: &[Value], depth: usize) -> String {
 
 fn card(node: &Value) -> String {
     let url = attribute(node, "url");
-    let url = if url.is_empty() {
-        node["attrs"]["data"]["url"].as_str().unwrap_or_default()
-    } else {
-        url
-    };
+    let url = if url.is_empty() { node["attrs"]["data"]["url"].as_str().unwrap_or_default() } else { url };
     url.to_owned()
 }
 
 fn media(node: &Value) -> String {
-    let name = [attribute(node, "alt"), attribute(node, "url"), "file"]
-        .into_iter()
-        .find(|name| !name.is_empty());
+    let name =
+        [attribute(node, "alt"), attribute(node, "url"), "file"].into_iter().find(|name| !name.is_empty());
     format!("[attachment: {}]", name.unwrap_or_default())
 }
 
@@ -283,20 +245,12 @@ fn inline(node: &Value, depth: usize) -> String {
         "hardBreak" => "  \n".to_owned(),
         "mention" => {
             let name = attribute(node, "text");
-            let name = if name.is_empty() {
-                attribute(node, "id")
-            } else {
-                name
-            };
+            let name = if name.is_empty() { attribute(node, "id") } else { name };
             format!("@{}", name.trim_start_matches('@'))
         }
         "emoji" => {
             let text = attribute(node, "text");
-            let text = if text.is_empty() {
-                attribute(node, "shortName")
-            } else {
-                text
-            };
+            let text = if text.is_empty() { attribute(node, "shortName") } else { text };
             text.to_owned()
         }
         "date" => date(&node["attrs"]["timestamp"]),
@@ -310,10 +264,7 @@ fn inline(node: &Value, depth: usize) -> String {
 
 /// A date node holds milliseconds since 1970, as a text.
 fn date(value: &Value) -> String {
-    let millis = value
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .or_else(|| value.as_i64());
+    let millis = value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_i64());
     millis
         .and_then(|millis| Timestamp::from_millisecond(millis).ok())
         .map(|moment| moment.to_zoned(TimeZone::UTC).date().to_string())
@@ -332,11 +283,7 @@ fn marked(text: &str, marks: &Value) -> String {
     let mut result = core.to_owned();
     if has("code") {
         let fence = fence_for(core, 1);
-        let gap = if core.starts_with('`') || core.ends_with('`') {
-            " "
-        } else {
-            ""
-        };
+        let gap = if core.starts_with('`') || core.ends_with('`') { " " } else { "" };
         result = format!("{fence}{gap}{core}{gap}{fence}");
     }
     for (name, around) in [("em", "*"), ("strong", "**"), ("strike", "~~")] {
@@ -345,20 +292,14 @@ fn marked(text: &str, marks: &Value) -> String {
         }
     }
     let link = marks.iter().find(|mark| kind(mark) == "link");
-    if let Some(href) = link
-        .map(|mark| attribute(mark, "href"))
-        .filter(|href| !href.is_empty())
-    {
+    if let Some(href) = link.map(|mark| attribute(mark, "href")).filter(|href| !href.is_empty()) {
         let bare = href == core && result == core;
         result = if bare {
             href.to_owned()
         } else {
             let plain = !href.contains(|c: char| c.is_whitespace() || "()<>".contains(c));
-            let target = if plain {
-                href.to_owned()
-            } else {
-                format!("<{}>", href.replace(['<', '>', '\n'], ""))
-            };
+            let target =
+                if plain { href.to_owned() } else { format!("<{}>", href.replace(['<', '>', '\n'], "")) };
             format!("[{result}]({target})")
         };
     }

@@ -20,9 +20,7 @@ fn validate(document: &Value) -> Result<(), String> {
         "taskList",
         "table",
     ];
-    content(document)?
-        .iter()
-        .try_for_each(|node| block(node, &blocks))
+    content(document)?.iter().try_for_each(|node| block(node, &blocks))
 }
 
 fn only(node: &Value, allowed: &[&str]) -> Result<(), String> {
@@ -35,9 +33,7 @@ fn only(node: &Value, allowed: &[&str]) -> Result<(), String> {
 
 fn content(node: &Value) -> Result<&[Value], String> {
     let content = node["content"].as_array();
-    content
-        .map(Vec::as_slice)
-        .ok_or_else(|| format!("no content: {node}"))
+    content.map(Vec::as_slice).ok_or_else(|| format!("no content: {node}"))
 }
 
 fn at_least_one(node: &Value) -> Result<&[Value], String> {
@@ -74,15 +70,11 @@ fn block(node: &Value, allowed: &[&str]) -> Result<(), String> {
                 attributes["language"].as_str().ok_or("language")?;
             }
             let texts = node.get("content").map_or(Ok(&[][..]), |_| content(node))?;
-            texts
-                .iter()
-                .try_for_each(|text| only(text, &["type", "text"]).and_then(|()| inline(text)))
+            texts.iter().try_for_each(|text| only(text, &["type", "text"]).and_then(|()| inline(text)))
         }
         "blockquote" => {
             only(node, &["type", "content"])?;
-            at_least_one(node)?
-                .iter()
-                .try_for_each(|node| block(node, &NESTED))
+            at_least_one(node)?.iter().try_for_each(|node| block(node, &NESTED))
         }
         "bulletList" | "orderedList" => {
             only(node, &["type", "attrs", "content"])?;
@@ -115,9 +107,7 @@ fn block(node: &Value, allowed: &[&str]) -> Result<(), String> {
                     {
                         return Err(format!("row: {row}"));
                     }
-                    at_least_one(cell)?
-                        .iter()
-                        .try_for_each(|node| block(node, &["paragraph"]))?;
+                    at_least_one(cell)?.iter().try_for_each(|node| block(node, &["paragraph"]))?;
                 }
             }
             Ok(())
@@ -141,9 +131,7 @@ fn tasks(node: &Value) -> Result<(), String> {
         only(item, &["type", "attrs", "content"])?;
         only(&item["attrs"], &["localId", "state"])?;
         if item["type"] != "taskItem"
-            || !["TODO", "DONE"]
-                .iter()
-                .any(|state| item["attrs"]["state"] == *state)
+            || !["TODO", "DONE"].iter().any(|state| item["attrs"]["state"] == *state)
         {
             return Err(format!("task: {item}"));
         }
@@ -160,10 +148,7 @@ fn inline(node: &Value) -> Result<(), String> {
         "inlineCard" => {
             only(node, &["type", "attrs"])?;
             only(&node["attrs"], &["url"])?;
-            node["attrs"]["url"]
-                .as_str()
-                .map(|_| ())
-                .ok_or_else(|| "url".to_owned())
+            node["attrs"]["url"].as_str().map(|_| ()).ok_or_else(|| "url".to_owned())
         }
         "text" => {
             only(node, &["type", "text", "marks"])?;
@@ -174,15 +159,10 @@ fn inline(node: &Value) -> Result<(), String> {
                 return Ok(());
             };
             let marks = marks.as_array().ok_or("marks")?;
-            let mut kinds: Vec<&str> = marks
-                .iter()
-                .map(|mark| mark["type"].as_str().unwrap_or_default())
-                .collect();
-            let known: &[&str] = if kinds.contains(&"code") {
-                &["code", "link"]
-            } else {
-                &["em", "strong", "strike", "link"]
-            };
+            let mut kinds: Vec<&str> =
+                marks.iter().map(|mark| mark["type"].as_str().unwrap_or_default()).collect();
+            let known: &[&str] =
+                if kinds.contains(&"code") { &["code", "link"] } else { &["em", "strong", "strike", "link"] };
             if let Some(kind) = kinds.iter().find(|kind| !known.contains(kind)) {
                 return Err(format!("mark {kind}: {node}"));
             }
@@ -193,11 +173,7 @@ fn inline(node: &Value) -> Result<(), String> {
             }
             kinds.sort_unstable();
             kinds.dedup();
-            if kinds.len() == marks.len() {
-                Ok(())
-            } else {
-                Err(format!("a mark twice: {node}"))
-            }
+            if kinds.len() == marks.len() { Ok(()) } else { Err(format!("a mark twice: {node}")) }
         }
         kind => Err(format!("{kind} is not inline: {node}")),
     }
@@ -272,10 +248,7 @@ fn code_keeps_no_mark_but_a_link_and_bad_links_are_words() {
         "**`a`** [`b`](https://x.test) [c](javascript:alert) ![](https://x.test/i.png) ![alt](rel.png)",
     );
     validate(&document).unwrap();
-    assert_eq!(
-        to_markdown(&document),
-        "`a` [`b`](https://x.test) c https://x.test/i.png alt"
-    );
+    assert_eq!(to_markdown(&document), "`a` [`b`](https://x.test) c https://x.test/i.png alt");
 }
 
 #[test]
@@ -304,12 +277,9 @@ fn a_text_that_is_too_long_is_cut_and_says_so() {
 
 #[test]
 fn nesting_without_end_is_survived() {
-    for markdown in [
-        ">".repeat(30_000) + "x",
-        "- ".repeat(15_000) + "x",
-        "*a _b ".repeat(5_000),
-        "[".repeat(20_000),
-    ] {
+    for markdown in
+        [">".repeat(30_000) + "x", "- ".repeat(15_000) + "x", "*a _b ".repeat(5_000), "[".repeat(20_000)]
+    {
         validate(&from_markdown(&markdown)).unwrap();
     }
     let mut document = json!({"type": "text", "text": "x"});

@@ -72,10 +72,7 @@ struct Writer<'text> {
 impl<'text> Writer<'text> {
     fn new(markdown: &'text str) -> Self {
         let options = Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS | Options::ENABLE_STRIKETHROUGH;
-        Self {
-            events: TextMergeStream::new(Parser::new_ext(markdown, options)),
-            check_box: None,
-        }
+        Self { events: TextMergeStream::new(Parser::new_ext(markdown, options)), check_box: None }
     }
 
     fn document(&mut self) -> Vec<Value> {
@@ -127,10 +124,7 @@ impl<'text> Writer<'text> {
                 } else {
                     paragraph(line.bold().finish())
                 };
-                if node["content"]
-                    .as_array()
-                    .is_some_and(|content| !content.is_empty())
-                {
+                if node["content"].as_array().is_some_and(|content| !content.is_empty()) {
                     blocks.push(Block::Node(node));
                 }
             }
@@ -336,10 +330,7 @@ impl List {
 impl Item {
     fn into_node(self) -> Value {
         let mut content: Vec<Value> = self.blocks.into_iter().map(Block::into_node).collect();
-        let first = content
-            .first()
-            .map(|node| node["type"].clone())
-            .unwrap_or_default();
+        let first = content.first().map(|node| node["type"].clone()).unwrap_or_default();
         if first != "paragraph" && (first != "codeBlock" || self.done.is_some()) {
             content.insert(0, paragraph(Vec::new()));
         }

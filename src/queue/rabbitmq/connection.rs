@@ -48,18 +48,10 @@ impl Settings {
             }
             cert_chain = Some(text);
         }
-        let tls = OwnedTLSConfig {
-            identity: None,
-            cert_chain,
-        };
+        let tls = OwnedTLSConfig { identity: None, cert_chain };
         let name = name.to_owned();
         let timeout = config.timeout;
-        Ok(Self {
-            uri,
-            tls,
-            name,
-            timeout,
-        })
+        Ok(Self { uri, tls, name, timeout })
     }
 
     /// `host:port`, which is all of the address that an error may show.
@@ -157,9 +149,9 @@ impl Failure {
                 Self::ACCESS_REFUSED => QueueError::Refused(format!(
                     "{host}: {text}; give the user of `queue.url` the right (`rabbitmqctl set_permissions`)"
                 )),
-                Self::NOT_FOUND => QueueError::Topology(format!(
-                    "{host}: {text}; run `jira-agent-producer topology apply`"
-                )),
+                Self::NOT_FOUND => {
+                    QueueError::Topology(format!("{host}: {text}; run `jira-agent-producer topology apply`"))
+                }
                 Self::RESOURCE_LOCKED | Self::PRECONDITION_FAILED => {
                     QueueError::Topology(format!("{host}: {text}"))
                 }
@@ -173,22 +165,18 @@ impl Failure {
     fn at_login(self, host: &str, uri: &AMQPUri) -> QueueError {
         let (user, vhost) = (&uri.authority.userinfo.username, &uri.vhost);
         match self {
-            Self::Reply {
-                code: Self::ACCESS_REFUSED,
-                text,
-            } => QueueError::Refused(format!(
+            Self::Reply { code: Self::ACCESS_REFUSED, text } => QueueError::Refused(format!(
                 "{host}: {text}; check user `{user}` and its password in `queue.url`"
             )),
-            Self::Reply {
-                code: Self::NOT_ALLOWED | Self::INVALID_PATH,
-                text,
-            } => QueueError::Refused(format!(
-                "{host}: {text}; create virtual host `{vhost}`, allow user `{user}` to use it, or name another \
+            Self::Reply { code: Self::NOT_ALLOWED | Self::INVALID_PATH, text } => {
+                QueueError::Refused(format!(
+                    "{host}: {text}; create virtual host `{vhost}`, allow user `{user}` to use it, or name another \
                      in `queue.url`"
-            )),
-            Self::Reply { text, .. } | Self::Lost(text) => QueueError::Unreachable(format!(
-                "{host}: {text}; check `queue.url` and that the broker runs"
-            )),
+                ))
+            }
+            Self::Reply { text, .. } | Self::Lost(text) => {
+                QueueError::Unreachable(format!("{host}: {text}; check `queue.url` and that the broker runs"))
+            }
         }
     }
 }
@@ -201,10 +189,7 @@ impl From<lapin::Error> for Failure {
                 if error.is_amqp_soft_error()
                     || matches!(reply.get_id(), Self::INVALID_PATH | Self::NOT_ALLOWED) =>
             {
-                Self::Reply {
-                    code: reply.get_id(),
-                    text: reply.get_message().to_string(),
-                }
+                Self::Reply { code: reply.get_id(), text: reply.get_message().to_string() }
             }
             ErrorKind::ProtocolError(reply) => Self::Lost(reply.get_message().to_string()),
             ErrorKind::IOError(cause) => Self::Lost(cause.to_string()),
@@ -216,10 +201,7 @@ impl From<lapin::Error> for Failure {
 async fn within<T>(limit: Duration, call: impl Future<Output = lapin::Result<T>>) -> Result<T, Failure> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(Failure::from),
-        Err(_) => Err(Failure::Lost(format!(
-            "no answer within {} s",
-            limit.as_secs_f32()
-        ))),
+        Err(_) => Err(Failure::Lost(format!("no answer within {} s", limit.as_secs_f32()))),
     }
 }
 
@@ -245,14 +227,7 @@ impl Link {
         let connection = Arc::new(connection);
         let (lost, close) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(watch(connection.clone(), lost.clone(), close.clone(), timeout));
-        Self {
-            connection,
-            host,
-            timeout,
-            lost,
-            close,
-            leases: Mutex::default(),
-        }
+        Self { connection, host, timeout, lost, close, leases: Mutex::default() }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -327,12 +302,7 @@ mod tests {
         let timeout = Duration::from_secs(1);
         let (tls, name) = (OwnedTLSConfig::default(), String::new());
         let vhost = uri.vhost.clone();
-        let settings = Settings {
-            uri,
-            tls,
-            name,
-            timeout,
-        };
+        let settings = Settings { uri, tls, name, timeout };
         (settings.host(), vhost)
     }
 
@@ -346,11 +316,7 @@ mod tests {
             ("amqp://u:p%40@127.0.0.1:1234/a%2Fb", "127.0.0.1:1234", "a/b"),
             ("amqp://[::1]:1234", "[::1]:1234", "/"),
         ] {
-            assert_eq!(
-                host_and_vhost(text),
-                (host.to_owned(), vhost.to_owned()),
-                "{text}"
-            );
+            assert_eq!(host_and_vhost(text), (host.to_owned(), vhost.to_owned()), "{text}");
         }
     }
 

@@ -47,8 +47,7 @@ pub(super) async fn subscribe(
     let start = async {
         let channel = link.channel().await?;
         // One at a time: a worker that holds a delivery gets no other until that one is settled.
-        link.call(channel.basic_qos(1, BasicQosOptions::default()))
-            .await?;
+        link.call(channel.basic_qos(1, BasicQosOptions::default())).await?;
         let milliseconds = i64::try_from(consumer_timeout.as_millis()).unwrap_or(i64::MAX);
         let mut arguments = FieldTable::default();
         arguments.insert("x-consumer-timeout".into(), AMQPValue::LongLongInt(milliseconds));
@@ -57,9 +56,7 @@ pub(super) async fn subscribe(
         let stream = link.call(consume).await?;
         Ok((channel, stream))
     };
-    let (channel, stream) = start
-        .await
-        .map_err(|failure: Failure| failure.into_error(link.host()))?;
+    let (channel, stream) = start.await.map_err(|failure: Failure| failure.into_error(link.host()))?;
     let tag = stream.tag();
     let (sender, deliveries) = mpsc::channel(1);
     let subscription = Arc::new(Subscription {
@@ -69,12 +66,7 @@ pub(super) async fn subscribe(
         stopping: CancellationToken::new(),
     });
     tokio::spawn(pump(subscription.clone(), stream, sender));
-    Ok(RabbitConsumer {
-        subscription,
-        channel,
-        tag,
-        deliveries,
-    })
+    Ok(RabbitConsumer { subscription, channel, tag, deliveries })
 }
 
 /// Moves deliveries from the broker's stream to the consumer, and watches the stream while nobody waits for a
@@ -126,10 +118,7 @@ impl Consumer for RabbitConsumer {
         let options = BasicCancelOptions::default();
         let cancel = self.channel.basic_cancel(self.tag.clone(), options);
         if let Err(failure) = link.call(cancel).await {
-            tracing::info!(
-                error = failure.text(),
-                "the subscription was gone before it was stopped"
-            );
+            tracing::info!(error = failure.text(), "the subscription was gone before it was stopped");
             self.subscription.end();
         }
         // What was handed out but not yet asked for goes back without raising its delivery count.

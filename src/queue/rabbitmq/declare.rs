@@ -45,9 +45,8 @@ pub(super) async fn apply(link: &Link) -> Result<TopologyReport, QueueError> {
 pub(super) async fn check(link: &Link) -> Result<Vec<TopologyProblem>, QueueError> {
     let mut problems = Vec::new();
     for exchange in EXCHANGES {
-        let found = look(link, async |channel, passive| {
-            declare_exchange(link, channel, exchange, passive).await
-        });
+        let found =
+            look(link, async |channel, passive| declare_exchange(link, channel, exchange, passive).await);
         note(link, &mut problems, exchange_name(exchange), found.await)?;
     }
     for queue in queues() {
@@ -62,10 +61,7 @@ pub(super) async fn check(link: &Link) -> Result<Vec<TopologyProblem>, QueueErro
 /// How many messages are ready in each queue. What a worker holds is not counted.
 pub(super) async fn depths(link: &Link) -> Result<BTreeMap<String, u32>, QueueError> {
     let mut depths = BTreeMap::new();
-    let channel = link
-        .channel()
-        .await
-        .map_err(|failure| failure.into_error(link.host()))?;
+    let channel = link.channel().await.map_err(|failure| failure.into_error(link.host()))?;
     for queue in queues() {
         let declared = declare_queue(link, &channel, &queue, true).await;
         let count = declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
@@ -139,11 +135,7 @@ async fn declare_exchange(
         "fanout" => ExchangeKind::Fanout,
         _ => ExchangeKind::Direct,
     };
-    let options = ExchangeDeclareOptions {
-        passive,
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
+    let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
     let declare = channel.exchange_declare(exchange.name.into(), kind, options, FieldTable::default());
     link.call(declare).await
 }
@@ -165,8 +157,6 @@ async fn declare_queue(
         };
         arguments.insert((*name).into(), value);
     }
-    let declared = link
-        .call(channel.queue_declare(queue.name.into(), options, arguments))
-        .await?;
+    let declared = link.call(channel.queue_declare(queue.name.into(), options, arguments)).await?;
     Ok(declared.message_count())
 }

@@ -33,9 +33,7 @@ pub(super) async fn follow(link: Link, run: TaskId) -> Result<EventStream, Queue
         let channel = link.channel().await?;
         let options = QueueDeclareOptions::exclusive().auto_delete();
         let empty = FieldTable::default;
-        let queue = link
-            .call(channel.queue_declare("".into(), options, empty()))
-            .await?;
+        let queue = link.call(channel.queue_declare("".into(), options, empty())).await?;
         let name = queue.name().clone();
         let key = format!("run.{run}.#");
         let bind = channel.queue_bind(
@@ -46,18 +44,11 @@ pub(super) async fn follow(link: Link, run: TaskId) -> Result<EventStream, Queue
             empty(),
         );
         link.call(bind).await?;
-        let options = BasicConsumeOptions {
-            no_ack: true,
-            ..BasicConsumeOptions::default()
-        };
-        let stream = link
-            .call(channel.basic_consume(name, "".into(), options, empty()))
-            .await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let stream = link.call(channel.basic_consume(name, "".into(), options, empty())).await?;
         Ok((channel, stream))
     };
-    let (channel, stream) = listen
-        .await
-        .map_err(|failure: Failure| failure.into_error(link.host()))?;
+    let (channel, stream) = listen.await.map_err(|failure: Failure| failure.into_error(link.host()))?;
     Ok(Box::pin(events(link, channel, stream)))
 }
 
@@ -69,9 +60,7 @@ fn events(link: Link, channel: lapin::Channel, stream: lapin::Consumer) -> impl 
         let _ = &held;
         let event = item.ok().and_then(|delivery| {
             let event = serde_json::from_slice(&delivery.data);
-            event
-                .inspect_err(|error| tracing::warn!(%error, "an event that this version cannot read"))
-                .ok()
+            event.inspect_err(|error| tracing::warn!(%error, "an event that this version cannot read")).ok()
         });
         std::future::ready(event)
     });

@@ -48,21 +48,13 @@ pub(super) async fn take(link: &Arc<Link>, key: &LeaseKey) -> Result<LeaseOutcom
         return Ok(LeaseOutcome::Held);
     }
     // From here on, dropping `hold` takes the name off the list again.
-    let mut hold = RabbitHold {
-        link: link.clone(),
-        name,
-        declared: false,
-    };
+    let mut hold = RabbitHold { link: link.clone(), name, declared: false };
     for ask in 1..=ASKED {
         match declare(link, &hold.name).await {
             Ok(()) => {
                 hold.declared = true;
                 let lost = link.lost().child_token();
-                return Ok(LeaseOutcome::Granted(Lease::new(
-                    key.clone(),
-                    lost,
-                    Box::new(hold),
-                )));
+                return Ok(LeaseOutcome::Granted(Lease::new(key.clone(), lost, Box::new(hold))));
             }
             Err(failure) if !failure.is(Failure::RESOURCE_LOCKED) => {
                 return Err(failure.into_error(link.host()));
@@ -92,11 +84,7 @@ async fn delete(link: &Link, name: &str) {
     if let Err(failure) = deleted.await
         && link.is_up()
     {
-        tracing::warn!(
-            lease = name,
-            error = failure.text(),
-            "the lease stays until this connection ends"
-        );
+        tracing::warn!(lease = name, error = failure.text(), "the lease stays until this connection ends");
     }
     registered(&link.leases).remove(name);
 }
@@ -135,18 +123,12 @@ mod tests {
     use super::*;
 
     fn name_of(repository: &str, branch: &str) -> String {
-        name(&LeaseKey {
-            repository: repository.parse().unwrap(),
-            branch: branch.parse().unwrap(),
-        })
+        name(&LeaseKey { repository: repository.parse().unwrap(), branch: branch.parse().unwrap() })
     }
 
     #[test]
     fn a_lease_is_named_after_repository_and_branch() {
-        assert_eq!(
-            name_of("acme/shop", "ai/PROJ-1"),
-            "agent-lock.acme.shop.ai%2FPROJ-1"
-        );
+        assert_eq!(name_of("acme/shop", "ai/PROJ-1"), "agent-lock.acme.shop.ai%2FPROJ-1");
     }
 
     #[test]

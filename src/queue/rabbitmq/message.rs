@@ -36,11 +36,7 @@ pub(super) fn info(delivery: &Delivery) -> DeliveryInfo {
         u32::try_from(number).ok()
     };
     DeliveryInfo {
-        message_id: delivery
-            .properties
-            .message_id()
-            .as_ref()
-            .map(ShortString::to_string),
+        message_id: delivery.properties.message_id().as_ref().map(ShortString::to_string),
         attempt: count(ATTEMPT).unwrap_or(1).max(1),
         crashes: count(CRASHES).unwrap_or(0),
         delivery_count: count(DELIVERY_COUNT).unwrap_or(0),
@@ -187,11 +183,7 @@ mod tests {
             let info = info(&delivery(&[(ATTEMPT, value.clone()), (DELIVERY_COUNT, value)]));
             assert_eq!((info.attempt, info.delivery_count), (3, 3));
         }
-        for value in [
-            AMQPValue::LongInt(-3),
-            AMQPValue::LongString("x".into()),
-            AMQPValue::Void,
-        ] {
+        for value in [AMQPValue::LongInt(-3), AMQPValue::LongString("x".into()), AMQPValue::Void] {
             assert_eq!(info(&delivery(&[(ATTEMPT, value)])).attempt, 1);
         }
     }
@@ -205,10 +197,7 @@ mod tests {
             ("CC", AMQPValue::Void),
             (DELIVERY_COUNT, AMQPValue::LongInt(2)),
             (CRASHES, AMQPValue::LongInt(1)),
-            (
-                FIRST_PUBLISHED,
-                AMQPValue::LongString("2026-01-30T12:00:00Z".into()),
-            ),
+            (FIRST_PUBLISHED, AMQPValue::LongString("2026-01-30T12:00:00Z".into())),
             (TRACEPARENT, AMQPValue::LongString("00-a-b-01".into())),
             (ATTEMPT, AMQPValue::LongInt(2)),
         ]);
@@ -232,10 +221,7 @@ mod tests {
     fn our_messages_are_persistent_json() {
         let properties = properties(Some("id"), first_headers());
         assert_eq!(*properties.delivery_mode(), Some(2));
-        assert_eq!(
-            properties.content_type().as_ref().unwrap().as_str(),
-            "application/json"
-        );
+        assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
         assert_eq!(properties.message_id().as_ref().unwrap().as_str(), "id");
     }
 }

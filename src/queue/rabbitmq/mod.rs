@@ -37,9 +37,7 @@ pub struct RabbitMq {
 
 impl fmt::Debug for RabbitMq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RabbitMq")
-            .field("host", &self.settings.host())
-            .finish_non_exhaustive()
+        f.debug_struct("RabbitMq").field("host", &self.settings.host()).finish_non_exhaustive()
     }
 }
 
@@ -88,9 +86,7 @@ impl RabbitMq {
 impl TaskQueue for RabbitMq {
     async fn publish(&self, task: &Task) -> Result<(), QueueError> {
         let properties = properties(Some(&task.id.to_string()), first_headers());
-        self.publisher
-            .publish(settle::to_workers(&task.to_json(), properties))
-            .await
+        self.publisher.publish(settle::to_workers(&task.to_json(), properties)).await
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, QueueError> {

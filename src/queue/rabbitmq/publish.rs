@@ -75,10 +75,7 @@ impl Publisher {
                     return verdict(&confirmation, message);
                 }
                 Err(Failure::Lost(why)) => {
-                    tracing::info!(
-                        error = why,
-                        "the publishing connection was lost; connecting again"
-                    );
+                    tracing::info!(error = why, "the publishing connection was lost; connecting again");
                 }
                 Err(refusal) => return Err(refusal.into_error(&self.settings.host())),
             }
@@ -97,23 +94,17 @@ impl Publisher {
         let link = self.settings.open("publishing").await?;
         let open = async {
             let channel = link.channel().await?;
-            link.call(channel.confirm_select(ConfirmSelectOptions::default()))
-                .await?;
+            link.call(channel.confirm_select(ConfirmSelectOptions::default())).await?;
             Ok(channel)
         };
-        let channel = open
-            .await
-            .map_err(|failure: Failure| failure.into_error(link.host()))?;
+        let channel = open.await.map_err(|failure: Failure| failure.into_error(link.host()))?;
         Ok(Line { link, channel })
     }
 }
 
 impl Line {
     async fn send(&self, message: &Message<'_>) -> Result<Confirmation, Failure> {
-        let options = BasicPublishOptions {
-            mandatory: message.mandatory,
-            ..BasicPublishOptions::default()
-        };
+        let options = BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
         let publish = async {
             let confirmation = self.channel.basic_publish(
                 message.exchange.into(),

@@ -30,11 +30,7 @@ pub(super) struct RabbitSettle {
 
 impl RabbitSettle {
     pub(super) fn new(subscription: Arc<Subscription>, acker: Acker, headers: FieldTable) -> Self {
-        Self {
-            subscription,
-            acker: Some(acker),
-            headers,
-        }
+        Self { subscription, acker: Some(acker), headers }
     }
 
     /// Publishes the task on, then acks. A task that the broker has taken back already is not published: it would be

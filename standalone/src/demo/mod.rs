@@ -75,7 +75,8 @@ async fn work(config: Config, redactor: Redactor) -> anyhow::Result<()> {
     match end {
         Some(EventKind::Succeeded) if queue.depth() == 0 => Ok(()),
         _ => {
-            let reasons = queue.dead_letters().into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ");
+            let reasons =
+                queue.dead_letters().into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ");
             bail!("the run did not end with a pull request; {reasons}")
         }
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use jira_agent::config::{Config, ConfigSources, Needs};
 use jira_agent_simulator::github::Permission;
+use jira_agent_simulator::github_glue::{LOGIN as GITHUB_LOGIN, TOKEN as GITHUB_TOKEN};
 use jira_agent_simulator::jira::{IssueSeed, Jira, User};
 use jira_agent_simulator::models::{Models, Reply, Rule};
-use jira_agent_simulator::github_glue::{LOGIN as GITHUB_LOGIN, TOKEN as GITHUB_TOKEN};
 use jira_agent_simulator::{Simulator, SimulatorOptions};
 use tempfile::TempDir;
 
@@ -71,7 +71,12 @@ impl Scene {
         let jira = simulator.jira();
         for (account_id, name) in [(REVIEWER, "Riley Reviewer"), (REPORTER, "Sam Reporter")] {
             let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
-            jira.add_user(User { account_id: account_id.to_owned(), name: name.to_owned(), email, active: true });
+            jira.add_user(User {
+                account_id: account_id.to_owned(),
+                name: name.to_owned(),
+                email,
+                active: true,
+            });
         }
         jira.add_project("SHOP", "Shop");
         jira.add_issue(IssueSeed {

@@ -23,7 +23,9 @@ pub fn opening(scene: &Scene, config: &Config, args: &DemoArgs) {
     note(&styled(BOLD, "jira-agent demo: one ticket to one pull request"));
     note(&format!("  simulated: Jira, GitHub's REST API, at {}", scene.url()));
     let model = match args.model {
-        DemoModel::Scripted => "simulated: the model; it answers only when it is shown the right lines".to_owned(),
+        DemoModel::Scripted => {
+            "simulated: the model; it answers only when it is shown the right lines".to_owned()
+        }
         DemoModel::Real => format!("real:      the model, {}", config.model.name),
     };
     note(&format!("  {model}"));
@@ -53,7 +55,8 @@ impl Show {
     /// Shows a step that is done.
     pub fn event(&self, event: &Event) {
         let at = format!("{:>6.2} s", self.started.elapsed().as_secs_f64());
-        let text = format!("  {} {:<20} {}", styled(DIM, &at), event.kind.as_str().replace('_', " "), detail(event));
+        let text =
+            format!("  {} {:<20} {}", styled(DIM, &at), event.kind.as_str().replace('_', " "), detail(event));
         self.bar.suspend(|| note(text.trim_end()));
         self.bar.set_message(format!("after: {}", event.kind));
     }

@@ -23,10 +23,7 @@ async fn errors(config: &QueueConfig) -> Vec<QueueError> {
         queue.apply_topology().await.unwrap_err(),
     ];
     for error in &errors {
-        assert!(
-            !format!("{error} {error:?} {queue:?}").contains(PASSWORD),
-            "{error}"
-        );
+        assert!(!format!("{error} {error:?} {queue:?}").contains(PASSWORD), "{error}");
     }
     errors
 }
@@ -38,12 +35,7 @@ async fn a_wrong_password_is_refused_and_not_shown() {
     url.set_password(Some(PASSWORD)).unwrap();
     for error in errors(&config(url.as_str())).await {
         assert!(matches!(error, QueueError::Refused(_)), "{error}");
-        assert!(
-            error
-                .to_string()
-                .contains("check user `tester` and its password in `queue.url`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("check user `tester` and its password in `queue.url`"), "{error}");
     }
 }
 
@@ -54,10 +46,7 @@ async fn an_unknown_virtual_host_is_named() {
     url.set_path("nowhere");
     for error in errors(&config(url.as_str())).await {
         assert!(matches!(error, QueueError::Refused(_)), "{error}");
-        assert!(
-            error.to_string().contains("create virtual host `nowhere`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("create virtual host `nowhere`"), "{error}");
     }
 }
 
@@ -76,11 +65,7 @@ async fn a_user_without_rights_is_told_so() {
     }
     let blind = RabbitMq::connect(&config(url.as_str()), "test").await.unwrap();
     let problems = blind.check_topology().await.unwrap();
-    assert!(
-        problems
-            .iter()
-            .all(|problem| matches!(problem.kind, TopologyProblemKind::Unknown(_)))
-    );
+    assert!(problems.iter().all(|problem| matches!(problem.kind, TopologyProblemKind::Unknown(_))));
     assert_eq!(problems.len(), 12);
     queue.close().await;
 }
@@ -142,10 +127,7 @@ async fn settings_that_cannot_work_are_named() {
         let mut config = config("amqps://127.0.0.1");
         config.ca_file = Some(path.clone());
         let error = RabbitMq::connect(&config, "test").await.unwrap_err().to_string();
-        assert!(
-            error.starts_with("queue.ca_file: ") && error.contains(path.to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.starts_with("queue.ca_file: ") && error.contains(path.to_str().unwrap()), "{error}");
     }
     let mut config = config("amqps://127.0.0.1");
     config.url = Secret::new("http://127.0.0.1");

@@ -25,10 +25,7 @@ async fn a_published_task_is_delivered_once_and_forgotten_when_acked() {
     assert_eq!(TaskBody::parse(&delivery.body).unwrap().task, task);
     let info = &delivery.info;
     assert_eq!(info.message_id, Some(task.id.to_string()));
-    assert_eq!(
-        (info.attempt, info.crashes, info.delivery_count, info.redelivered),
-        (1, 0, 0, false)
-    );
+    assert_eq!((info.attempt, info.crashes, info.delivery_count, info.redelivered), (1, 0, 0, false));
     assert!(info.first_published.is_some());
     assert_eq!(delivery.ack().await.unwrap(), Settled::Done);
     drop(consumer);
@@ -46,14 +43,8 @@ async fn a_message_is_persistent_json_that_names_its_task() {
     let message = broker.take("agent-tasks").await;
     let properties = &message.properties;
     assert_eq!(*properties.delivery_mode(), Some(2));
-    assert_eq!(
-        properties.content_type().as_ref().unwrap().as_str(),
-        "application/json"
-    );
-    assert_eq!(
-        properties.message_id().as_ref().unwrap().as_str(),
-        task.id.to_string()
-    );
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/json");
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), task.id.to_string());
     assert!(properties.timestamp().is_some());
 }
 
@@ -76,15 +67,9 @@ async fn a_task_that_no_queue_takes_is_an_error() {
     let broker = Broker::shared().await;
     let queue = broker.queue().await;
     let (_connection, channel) = broker.channel().await;
-    channel
-        .queue_delete("agent-tasks".into(), QueueDeleteOptions::default())
-        .await
-        .unwrap();
+    channel.queue_delete("agent-tasks".into(), QueueDeleteOptions::default()).await.unwrap();
     let error = queue.publish(&task()).await.unwrap_err();
-    assert!(
-        matches!(&error, QueueError::Unroutable(name) if name == "agent-tasks"),
-        "{error}"
-    );
+    assert!(matches!(&error, QueueError::Unroutable(name) if name == "agent-tasks"), "{error}");
     assert!(error.to_string().contains("topology apply"), "{error}");
     // The publishing channel is still good.
     queue.apply_topology().await.unwrap();
@@ -97,17 +82,11 @@ async fn a_missing_exchange_is_an_error_that_says_what_to_do() {
     let queue = broker.queue().await;
     let (_connection, channel) = broker.channel().await;
     let options = lapin::options::ExchangeDeleteOptions::default();
-    channel
-        .exchange_delete("agent.tasks".into(), options)
-        .await
-        .unwrap();
+    channel.exchange_delete("agent.tasks".into(), options).await.unwrap();
     let error = queue.publish(&task()).await.unwrap_err();
     assert!(matches!(error, QueueError::Topology(_)), "{error}");
     let text = error.to_string();
-    assert!(
-        text.contains("agent.tasks") && text.contains("topology apply"),
-        "{text}"
-    );
+    assert!(text.contains("agent.tasks") && text.contains("topology apply"), "{text}");
     queue.apply_topology().await.unwrap();
     queue.publish(&task()).await.unwrap();
 }
@@ -118,10 +97,7 @@ async fn a_full_queue_refuses_the_task() {
     let queue = broker.queue().await;
     broker.set_policy("^agent-tasks$", json!({"max-length": 1})).await;
     let error = wait_for("a refusal", async || queue.publish(&task()).await.err()).await;
-    assert!(
-        matches!(&error, QueueError::Full(name) if name == "agent-tasks"),
-        "{error}"
-    );
+    assert!(matches!(&error, QueueError::Full(name) if name == "agent-tasks"), "{error}");
 }
 
 #[tokio::test]
@@ -168,10 +144,7 @@ async fn the_end_of_the_subscription_is_known_while_a_task_is_held() {
     let delivery = next(&mut consumer).await;
     let (_connection, channel) = broker.channel().await;
     // The broker cancels the subscription; the connection stays.
-    channel
-        .queue_delete("agent-tasks".into(), QueueDeleteOptions::default())
-        .await
-        .unwrap();
+    channel.queue_delete("agent-tasks".into(), QueueDeleteOptions::default()).await.unwrap();
     cancelled(&delivery.lost()).await;
     end_of(&mut consumer).await;
 }
@@ -204,10 +177,7 @@ async fn a_restart_of_the_broker_is_known_at_once_and_loses_nothing() {
     let lost = again.lost();
     broker.control("restart").await;
     cancelled(&lost).await;
-    assert_eq!(
-        again.dead_letter("it ran too late").await.unwrap(),
-        Settled::WillBeRedelivered
-    );
+    assert_eq!(again.dead_letter("it ran too late").await.unwrap(), Settled::WillBeRedelivered);
 
     let mut consumer = wait_for("the broker", async || queue.consume().await.ok()).await;
     assert_eq!(next(&mut consumer).await.ack().await.unwrap(), Settled::Done);

@@ -18,11 +18,8 @@ async fn a_follower_sees_its_own_run_in_order_and_the_recorder_sees_all() {
     let queue = broker.queue().await;
     let (run, other) = (TaskId::generate(), TaskId::generate());
     let mut stream = queue.follow(run).await.unwrap();
-    let sent = [
-        event(other, EventKind::Claimed),
-        event(run, EventKind::Claimed),
-        event(run, EventKind::Succeeded),
-    ];
+    let sent =
+        [event(other, EventKind::Claimed), event(run, EventKind::Claimed), event(run, EventKind::Succeeded)];
     for event in &sent {
         queue.emit(event).await.unwrap();
     }
@@ -41,17 +38,8 @@ async fn events_are_taken_when_nobody_listens() {
     let broker = Broker::shared().await;
     let queue = broker.queue().await;
     let (_connection, channel) = broker.channel().await;
-    channel
-        .queue_delete(
-            "agent-events".into(),
-            lapin::options::QueueDeleteOptions::default(),
-        )
-        .await
-        .unwrap();
-    queue
-        .emit(&event(TaskId::generate(), EventKind::Claimed))
-        .await
-        .unwrap();
+    channel.queue_delete("agent-events".into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();
+    queue.emit(&event(TaskId::generate(), EventKind::Claimed)).await.unwrap();
 }
 
 #[tokio::test]

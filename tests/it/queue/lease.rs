@@ -26,10 +26,7 @@ async fn a_lease_has_one_holder_until_it_is_given_back() {
     let lease = granted(delivery.lease(&lease_key()).await.unwrap());
     assert_eq!(*lease.key(), lease_key());
     assert!(is_held(&queue.lease(&lease_key()).await.unwrap()));
-    assert!(
-        is_held(&delivery.lease(&lease_key()).await.unwrap()),
-        "not even twice on one connection"
-    );
+    assert!(is_held(&delivery.lease(&lease_key()).await.unwrap()), "not even twice on one connection");
     let mut other = lease_key();
     other.branch = "ai/PROJ-2".parse().unwrap();
     drop(granted(queue.lease(&other).await.unwrap()));
@@ -49,11 +46,9 @@ async fn a_dropped_lease_is_given_back_while_its_connection_lives() {
     let mut consumer = queue.consume().await.unwrap();
     let delivery = next(&mut consumer).await;
     drop(granted(delivery.lease(&lease_key()).await.unwrap()));
-    let taken = wait_for("the dropped lease", async || {
-        match queue.lease(&lease_key()).await.unwrap() {
-            LeaseOutcome::Granted(lease) => Some(lease),
-            LeaseOutcome::Held => None,
-        }
+    let taken = wait_for("the dropped lease", async || match queue.lease(&lease_key()).await.unwrap() {
+        LeaseOutcome::Granted(lease) => Some(lease),
+        LeaseOutcome::Held => None,
     });
     taken.await.release().await;
     assert!(!delivery.lost().is_cancelled());

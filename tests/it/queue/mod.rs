@@ -19,10 +19,7 @@ fn task() -> Task {
 
 fn lease_key() -> LeaseKey {
     let branch: BranchName = "ai/PROJ-1".parse().unwrap();
-    LeaseKey {
-        repository: "acme/shop".parse().unwrap(),
-        branch,
-    }
+    LeaseKey { repository: "acme/shop".parse().unwrap(), branch }
 }
 
 async fn next(consumer: &mut Box<dyn Consumer>) -> Delivery {
@@ -36,7 +33,5 @@ async fn end_of(consumer: &mut Box<dyn Consumer>) {
 }
 
 async fn cancelled(token: &CancellationToken) {
-    tokio::time::timeout(SOON, token.cancelled())
-        .await
-        .expect("cancelled in time");
+    tokio::time::timeout(SOON, token.cancelled()).await.expect("cancelled in time");
 }

@@ -12,11 +12,7 @@ use super::{next, task};
 use crate::broker::Broker;
 
 fn retry(minutes: u64, counts: bool) -> Retry {
-    Retry {
-        after: Duration::from_mins(minutes),
-        counts,
-        reason: "the model is busy".to_owned(),
-    }
+    Retry { after: Duration::from_mins(minutes), counts, reason: "the model is busy".to_owned() }
 }
 
 fn header(message: &lapin::message::Delivery, name: &str) -> Option<AMQPValue> {
@@ -33,22 +29,14 @@ fn seasoned() -> BasicProperties {
     for (name, value) in [
         ("x-attempt", AMQPValue::LongInt(3)),
         ("x-crashes", AMQPValue::LongInt(1)),
-        (
-            "x-first-published",
-            AMQPValue::LongString("2026-01-30T12:00:00Z".into()),
-        ),
+        ("x-first-published", AMQPValue::LongString("2026-01-30T12:00:00Z".into())),
         ("traceparent", AMQPValue::LongString("00-trace-span-01".into())),
-        (
-            "x-first-death-queue",
-            AMQPValue::LongString("agent-tasks.retry.30s".into()),
-        ),
+        ("x-first-death-queue", AMQPValue::LongString("agent-tasks.retry.30s".into())),
         ("x-delivery-count", AMQPValue::LongInt(2)),
     ] {
         headers.insert(name.into(), value);
     }
-    BasicProperties::default()
-        .with_headers(headers)
-        .with_message_id("id-1".into())
+    BasicProperties::default().with_headers(headers).with_message_id("id-1".into())
 }
 
 async fn delivered(
@@ -74,31 +62,19 @@ async fn a_retry_waits_in_its_tier_with_its_headers() {
         (600, true, "agent-tasks.retry.1h", 4),
     ] {
         let (_consumer, delivery) = delivered(&broker, &queue).await;
-        assert_eq!(
-            delivery.retry(retry(minutes, counts)).await.unwrap(),
-            Settled::Done
-        );
+        assert_eq!(delivery.retry(retry(minutes, counts)).await.unwrap(), Settled::Done);
         let message = broker.take(tier).await;
         assert_eq!(message.data, b"PROJ-1");
         assert_eq!(message.properties.message_id().as_ref().unwrap().as_str(), "id-1");
         assert_eq!(*message.properties.delivery_mode(), Some(2));
-        assert_eq!(
-            header(&message, "x-attempt"),
-            Some(AMQPValue::LongLongInt(attempt))
-        );
+        assert_eq!(header(&message, "x-attempt"), Some(AMQPValue::LongLongInt(attempt)));
         assert_eq!(header(&message, "x-crashes"), Some(AMQPValue::LongInt(1)));
         assert_eq!(header(&message, "x-reason"), text("the model is busy"));
-        assert_eq!(
-            header(&message, "x-first-published"),
-            text("2026-01-30T12:00:00Z")
-        );
+        assert_eq!(header(&message, "x-first-published"), text("2026-01-30T12:00:00Z"));
         assert_eq!(header(&message, "traceparent"), text("00-trace-span-01"));
         assert_eq!(header(&message, "x-first-death-queue"), None);
         // The broker counts anew.
-        assert_eq!(
-            header(&message, "x-delivery-count"),
-            Some(AMQPValue::LongLongInt(0))
-        );
+        assert_eq!(header(&message, "x-delivery-count"), Some(AMQPValue::LongLongInt(0)));
     }
     broker.wait_for_depth(&queue, "agent-tasks", 0).await;
 }
@@ -180,10 +156,7 @@ async fn a_task_that_cannot_be_published_on_stays_and_comes_again() {
     let (_connection, channel) = broker.channel().await;
     let (mut consumer, delivery) = delivered(&broker, &queue).await;
     let options = lapin::options::QueueDeleteOptions::default();
-    channel
-        .queue_delete("agent-tasks.retry.30s".into(), options)
-        .await
-        .unwrap();
+    channel.queue_delete("agent-tasks.retry.30s".into(), options).await.unwrap();
     let error = delivery.retry(retry(0, true)).await.unwrap_err();
     assert!(error.to_string().contains("agent-tasks.retry.30s"), "{error}");
     super::end_of(&mut consumer).await;
@@ -199,10 +172,7 @@ async fn a_task_that_the_broker_took_back_is_not_published_a_second_time() {
     let (consumer, delivery) = delivered(&broker, &queue).await;
     drop(consumer);
     super::cancelled(&delivery.lost()).await;
-    assert_eq!(
-        delivery.retry(retry(0, true)).await.unwrap(),
-        Settled::WillBeRedelivered
-    );
+    assert_eq!(delivery.retry(retry(0, true)).await.unwrap(), Settled::WillBeRedelivered);
     broker.wait_for_depth(&queue, "agent-tasks", 1).await;
     assert_eq!(queue.depths().await.unwrap()["agent-tasks.retry.30s"], 0);
 }

@@ -27,11 +27,7 @@ async fn checking_an_empty_broker_names_everything_and_creates_nothing() {
     for _ in 0..2 {
         let problems = queue.check_topology().await.unwrap();
         assert_eq!(problems.len(), 12);
-        assert!(
-            problems
-                .iter()
-                .all(|problem| problem.kind == TopologyProblemKind::Missing)
-        );
+        assert!(problems.iter().all(|problem| problem.kind == TopologyProblemKind::Missing));
     }
     let error = queue.depths().await.unwrap_err().to_string();
     assert!(error.contains("`agent-tasks` is missing"), "{error}");
@@ -46,10 +42,7 @@ async fn a_consumer_declares_only_when_it_may() {
     let error = queue.consume().await.err().unwrap();
     assert!(matches!(error, QueueError::Topology(_)), "{error}");
     let text = error.to_string();
-    assert!(
-        text.contains("agent-tasks") && text.contains("topology apply"),
-        "{text}"
-    );
+    assert!(text.contains("agent-tasks") && text.contains("topology apply"), "{text}");
     config.declare = true;
     let queue = RabbitMq::connect(&config, "test").await.unwrap();
     queue.consume().await.unwrap();
@@ -70,21 +63,12 @@ async fn a_queue_with_another_argument_is_named_with_the_argument() {
         arguments.insert((*name).into(), value);
     }
     let options = QueueDeclareOptions::durable();
-    channel
-        .queue_declare("agent-tasks".into(), options, arguments)
-        .await
-        .unwrap();
+    channel.queue_declare("agent-tasks".into(), options, arguments).await.unwrap();
     let queue = RabbitMq::connect(&broker.config(), "test").await.unwrap();
     let error = queue.apply_topology().await.unwrap_err();
     assert!(matches!(error, QueueError::Topology(_)), "{error}");
     let text = error.to_string();
-    for part in [
-        "queue `agent-tasks`",
-        "`x-delivery-limit`",
-        "'20'",
-        "'5'",
-        "delete it",
-    ] {
+    for part in ["queue `agent-tasks`", "`x-delivery-limit`", "'20'", "'5'", "delete it"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let problems = queue.check_topology().await.unwrap();
@@ -98,19 +82,10 @@ async fn a_queue_with_another_argument_is_named_with_the_argument() {
 async fn an_exchange_of_another_kind_is_named() {
     let broker = Broker::shared().await;
     let (_connection, channel) = broker.channel().await;
-    let options = ExchangeDeclareOptions {
-        durable: true,
-        ..ExchangeDeclareOptions::default()
-    };
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let kind = lapin::ExchangeKind::Topic;
-    channel
-        .exchange_declare("agent.dlx".into(), kind, options, FieldTable::default())
-        .await
-        .unwrap();
+    channel.exchange_declare("agent.dlx".into(), kind, options, FieldTable::default()).await.unwrap();
     let queue = RabbitMq::connect(&broker.config(), "test").await.unwrap();
     let text = queue.apply_topology().await.unwrap_err().to_string();
-    assert!(
-        text.contains("exchange `agent.dlx`") && text.contains("`type`"),
-        "{text}"
-    );
+    assert!(text.contains("exchange `agent.dlx`") && text.contains("`type`"), "{text}");
 }

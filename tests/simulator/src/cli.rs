@@ -43,11 +43,7 @@ impl Cli {
     /// The folder that the scenario's own paths are seen from.
     #[must_use]
     pub fn base(&self) -> PathBuf {
-        self.scenario
-            .as_deref()
-            .and_then(Path::parent)
-            .map(Path::to_owned)
-            .unwrap_or_default()
+        self.scenario.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
     }
 }
 

@@ -29,11 +29,7 @@ impl<E: Into<anyhow::Error>> From<E> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (
-            StatusCode::BAD_REQUEST,
-            Json(json!({"error": format!("{:#}", self.0)})),
-        )
-            .into_response()
+        (StatusCode::BAD_REQUEST, Json(json!({"error": format!("{:#}", self.0)}))).into_response()
     }
 }
 
@@ -59,11 +55,7 @@ pub(crate) fn router(services: Services) -> Router {
 }
 
 async fn unknown(request: Request<Body>) -> Response {
-    let error = format!(
-        "{} {}: the simulator has no such endpoint",
-        request.method(),
-        request.uri()
-    );
+    let error = format!("{} {}: the simulator has no such endpoint", request.method(), request.uri());
     (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response()
 }
 
@@ -76,14 +68,7 @@ fn done() -> Answer {
 }
 
 async fn state(State(services): State<Services>) -> Json<Value> {
-    let Services {
-        jira,
-        github,
-        models,
-        faults,
-        problems,
-        ..
-    } = &services;
+    let Services { jira, github, models, faults, problems, .. } = &services;
     Json(json!({
         "jira": jira.state_json(),
         "github": github.state_json(),
@@ -105,18 +90,12 @@ async fn journal(
     State(services): State<Services>,
     filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
-    let Query(Filter {
-        service,
-        method,
-        path,
-    }) = filter?;
+    let Query(Filter { service, method, path }) = filter?;
     let path = path.as_deref().map(Regex::new).transpose()?;
     let mut entries = services.journal.entries();
     entries.retain(|entry| {
         service.is_none_or(|service| service == entry.service)
-            && method
-                .as_ref()
-                .is_none_or(|method| method.eq_ignore_ascii_case(&entry.method))
+            && method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(&entry.method))
             && path.as_ref().is_none_or(|path| path.is_match(&entry.path))
     });
     Ok(Json(json!({"requests": entries})).into_response())
@@ -158,10 +137,7 @@ async fn add_issue(State(services): State<Services>, body: Bytes) -> Answer {
 }
 
 async fn issue(State(services): State<Services>, Path(key): Path<String>) -> Answer {
-    let issue = services
-        .jira
-        .issue(&key)
-        .with_context(|| format!("there is no issue {key}"))?;
+    let issue = services.jira.issue(&key).with_context(|| format!("there is no issue {key}"))?;
     Ok(Json(issue).into_response())
 }
 

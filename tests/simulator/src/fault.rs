@@ -48,10 +48,7 @@ impl Answer {
     /// An answer with an empty body.
     #[must_use]
     pub fn new(code: u16) -> Self {
-        Self {
-            code,
-            ..Self::default()
-        }
+        Self { code, ..Self::default() }
     }
 
     /// The same with a header.
@@ -115,15 +112,7 @@ impl Fault {
     /// When `path` is not a regular expression.
     pub fn new(path: &str, action: Action) -> Result<Self, regex::Error> {
         let path = Regex::new(path)?;
-        Ok(Self {
-            service: None,
-            method: None,
-            path,
-            times: 1,
-            always: false,
-            skip: 0,
-            action,
-        })
+        Ok(Self { service: None, method: None, path, times: 1, always: false, skip: 0, action })
     }
 
     /// Only for this service.
@@ -163,10 +152,7 @@ impl Fault {
 
     fn matches(&self, service: Service, method: &str, path: &str) -> bool {
         self.service.is_none_or(|wanted| wanted == service)
-            && self
-                .method
-                .as_deref()
-                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && self.path.is_match(path)
     }
 }
@@ -191,13 +177,7 @@ impl FaultState {
     }
 
     fn describe(&self) -> String {
-        let Fault {
-            service,
-            method,
-            path,
-            action,
-            ..
-        } = &self.fault;
+        let Fault { service, method, path, action, .. } = &self.fault;
         let service = service.map_or_else(|| "any service".to_owned(), |service| service.to_string());
         let method = method.as_deref().unwrap_or("any method");
         format!("fault {action:?} at {service}, {method} /{path}/")
@@ -216,11 +196,7 @@ impl Faults {
     /// Adds a fault. Of several faults that are due the first added fires.
     pub fn add(&self, fault: Fault) -> FaultId {
         let mut list = self.lock();
-        list.push(FaultState {
-            fault,
-            seen: 0,
-            fired: 0,
-        });
+        list.push(FaultState { fault, seen: 0, fired: 0 });
         FaultId(list.len() - 1)
     }
 
@@ -258,9 +234,7 @@ impl Faults {
     /// The action for a request, if a fault is due; counts it as fired.
     pub(crate) fn take(&self, service: Service, method: &str, path: &str) -> Option<Action> {
         let mut list = self.lock();
-        let mut matching = list
-            .iter_mut()
-            .filter(|state| state.fault.matches(service, method, path));
+        let mut matching = list.iter_mut().filter(|state| state.fault.matches(service, method, path));
         let due = matching.find_map(|state| state.is_due().then_some(&*state));
         due.map(|state| state.fault.action.clone())
     }
@@ -277,16 +251,9 @@ mod tests {
     #[test]
     fn a_fault_skips_then_fires_so_many_times_then_rests() {
         let faults = Faults::default();
-        let id = faults.add(
-            Fault::new("/comment$", Action::Hang)
-                .unwrap()
-                .method("post")
-                .skip(1)
-                .times(2),
-        );
-        let taken: Vec<bool> = (0..5)
-            .map(|_| faults.take(Service::Jira, "POST", "/issue/A-1/comment").is_some())
-            .collect();
+        let id = faults.add(Fault::new("/comment$", Action::Hang).unwrap().method("post").skip(1).times(2));
+        let taken: Vec<bool> =
+            (0..5).map(|_| faults.take(Service::Jira, "POST", "/issue/A-1/comment").is_some()).collect();
         assert_eq!(taken, [false, true, true, false, false]);
         assert_eq!(faults.fired(id), 2);
         assert!(faults.unfired().is_empty());
@@ -297,10 +264,7 @@ mod tests {
     fn a_fault_that_was_owed_is_named() {
         let faults = Faults::default();
         faults.add(
-            Fault::new("/x", Action::Status(Answer::new(502)))
-                .unwrap()
-                .service(Service::GitHub)
-                .always(),
+            Fault::new("/x", Action::Status(Answer::new(502))).unwrap().service(Service::GitHub).always(),
         );
         assert_eq!(faults.unfired().len(), 1);
         assert!(faults.take(Service::Jira, "GET", "/x").is_none());

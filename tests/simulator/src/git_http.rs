@@ -115,30 +115,14 @@ impl Disturbances {
     pub fn stall(&mut self, slug: &str, service: GitService, after_bytes: u64) -> Stall {
         let (released_sender, released) = watch::channel(false);
         let (stalled_sender, stalled) = watch::channel(0);
-        let gate = Gate {
-            after_bytes,
-            released,
-            stalled: stalled_sender,
-        };
-        self.stalls.push(StallRule {
-            slug: slug.to_lowercase(),
-            service,
-            gate,
-        });
-        Stall {
-            released: released_sender,
-            stalled,
-        }
+        let gate = Gate { after_bytes, released, stalled: stalled_sender };
+        self.stalls.push(StallRule { slug: slug.to_lowercase(), service, gate });
+        Stall { released: released_sender, stalled }
     }
 
     pub fn break_after(&mut self, slug: &str, service: GitService, bytes: u64) {
         let pending = watch::Sender::new(true);
-        self.breaks.push(BreakRule {
-            slug: slug.to_lowercase(),
-            service,
-            bytes,
-            pending,
-        });
+        self.breaks.push(BreakRule { slug: slug.to_lowercase(), service, bytes, pending });
     }
 
     /// What shall go wrong with the next answer of a service.
@@ -146,18 +130,9 @@ impl Disturbances {
         self.stalls.retain(|rule| !*rule.gate.released.borrow());
         self.breaks.retain(|rule| *rule.pending.borrow());
         let slug = slug.to_lowercase();
-        let stall = self
-            .stalls
-            .iter()
-            .find(|rule| rule.slug == slug && rule.service == service);
-        let cut = self
-            .breaks
-            .iter()
-            .find(|rule| rule.slug == slug && rule.service == service);
-        Disturbance {
-            stall: stall.map(|rule| rule.gate.clone()),
-            cut: cut.cloned(),
-        }
+        let stall = self.stalls.iter().find(|rule| rule.slug == slug && rule.service == service);
+        let cut = self.breaks.iter().find(|rule| rule.slug == slug && rule.service == service);
+        Disturbance { stall: stall.map(|rule| rule.gate.clone()), cut: cut.cloned() }
     }
 }
 
@@ -189,9 +164,8 @@ impl Exchange {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!("git http-backend did not answer: {error:#}");
-                let mut response = Response::new(Body::from(format!(
-                    "git http-backend did not answer: {error:#}\n"
-                )));
+                let mut response =
+                    Response::new(Body::from(format!("git http-backend did not answer: {error:#}\n")));
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response
             }
@@ -199,20 +173,13 @@ impl Exchange {
     }
 
     async fn start(self, request: Request<Body>) -> Result<Response<Body>> {
-        let mut child = self
-            .command(&request)
-            .spawn()
-            .context("git cannot be started; is it on PATH?")?;
+        let mut child = self.command(&request).spawn().context("git cannot be started; is it on PATH?")?;
         let stdin = child.stdin.take().context("no standard input")?;
         let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?);
         if let Some(mut stderr) = child.stderr.take() {
             tokio::spawn(async move {
                 let mut text = String::new();
-                if (&mut stderr)
-                    .take(LARGEST_HEAD)
-                    .read_to_string(&mut text)
-                    .await
-                    .is_ok()
+                if (&mut stderr).take(LARGEST_HEAD).read_to_string(&mut text).await.is_ok()
                     && !text.is_empty()
                 {
                     tracing::debug!("git http-backend says: {}", text.trim());
@@ -221,20 +188,10 @@ impl Exchange {
             });
         }
         tokio::spawn(send_body(request.into_body(), stdin));
-        let (status, headers) = timeout(SILENCE, read_head(&mut stdout))
-            .await
-            .context("no answer in time")??;
+        let (status, headers) =
+            timeout(SILENCE, read_head(&mut stdout)).await.context("no answer in time")??;
         let (sender, receiver) = mpsc::channel(4);
-        tokio::spawn(
-            Answer {
-                child,
-                stdout,
-                sender,
-                sent: 0,
-                disturbance: self.disturbance,
-            }
-            .run(),
-        );
+        tokio::spawn(Answer { child, stdout, sender, sent: 0, disturbance: self.disturbance }.run());
         let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -265,11 +222,7 @@ impl Exchange {
             ("content-encoding", &["HTTP_CONTENT_ENCODING"]),
             ("git-protocol", &["HTTP_GIT_PROTOCOL", "GIT_PROTOCOL"]),
         ] {
-            if let Some(value) = request
-                .headers()
-                .get(header)
-                .and_then(|value| value.to_str().ok())
-            {
+            if let Some(value) = request.headers().get(header).and_then(|value| value.to_str().ok()) {
                 command.envs(variables.iter().map(|variable| (variable, value)));
             }
         }
@@ -303,9 +256,7 @@ async fn read_head(stdout: &mut BufReader<ChildStdout>) -> Result<(StatusCode, H
         if line.is_empty() {
             return Ok((status, headers));
         }
-        let Some((name, value)) = line.split_once(':') else {
-            bail!("the line {line:?} is no header")
-        };
+        let Some((name, value)) = line.split_once(':') else { bail!("the line {line:?} is no header") };
         match name.eq_ignore_ascii_case("status") {
             true => status = value.trim().split(' ').next().unwrap_or_default().parse()?,
             false => {
@@ -354,18 +305,13 @@ impl Answer {
             self.disturbance.stall = None;
             piece = after;
         }
-        if let Some(rule) = self
-            .disturbance
-            .cut
-            .take_if(|rule| self.sent + piece.len() as u64 > rule.bytes)
+        if let Some(rule) = self.disturbance.cut.take_if(|rule| self.sent + piece.len() as u64 > rule.bytes)
             && rule.pending.send_if_modified(std::mem::take)
         {
             let (before, _) = split(piece, rule.bytes.saturating_sub(self.sent));
             if self.forward(before).await {
                 // Git must come to its end first, or a push might be cut short instead of done.
-                timeout(SILENCE, tokio::io::copy(&mut self.stdout, &mut tokio::io::sink()))
-                    .await
-                    .ok();
+                timeout(SILENCE, tokio::io::copy(&mut self.stdout, &mut tokio::io::sink())).await.ok();
                 self.fail(io::ErrorKind::ConnectionReset.into()).await;
             }
             return false;

@@ -29,13 +29,7 @@ pub(crate) struct GitHubSection {
 impl Default for GitHubSection {
     fn default() -> Self {
         let (token, login) = (TOKEN.to_owned(), LOGIN.to_owned());
-        Self {
-            token,
-            login,
-            users: Vec::new(),
-            repositories: Vec::new(),
-            issues: Vec::new(),
-        }
+        Self { token, login, users: Vec::new(), repositories: Vec::new(), issues: Vec::new() }
     }
 }
 
@@ -129,34 +123,13 @@ impl GitHubSection {
 
 impl IssueSection {
     fn fill(self, github: &GitHub) -> anyhow::Result<()> {
-        let Self {
-            repository,
-            number,
-            title,
-            body,
-            user,
-            labels,
-            assignees,
-            comments,
-        } = self;
+        let Self { repository, number, title, body, user, labels, assignees, comments } = self;
         let user = Some(user.unwrap_or_else(|| "reporter".to_owned()));
         let named = format!("issue {title:?} of {repository}");
-        let seed = IssueSeed {
-            number,
-            title,
-            body,
-            user,
-            labels,
-            assignees,
-            open: true,
-        };
-        let number = github
-            .add_issue(&repository, seed)
-            .with_context(|| named.clone())?;
+        let seed = IssueSeed { number, title, body, user, labels, assignees, open: true };
+        let number = github.add_issue(&repository, seed).with_context(|| named.clone())?;
         for CommentSection { user, text } in comments {
-            github
-                .add_comment(&repository, number, Some(&user), &text)
-                .with_context(|| named.clone())?;
+            github.add_comment(&repository, number, Some(&user), &text).with_context(|| named.clone())?;
         }
         Ok(())
     }

@@ -68,11 +68,7 @@ impl Journal {
                 .with_context(|| format!("the journal file {} cannot be written", path.display()))
         };
         let file = file.map(open).transpose()?.map(|file| Arc::new(Mutex::new(file)));
-        Ok(Self {
-            entries: Arc::default(),
-            file,
-            keep_secrets,
-        })
+        Ok(Self { entries: Arc::default(), file, keep_secrets })
     }
 
     /// Every request so far.
@@ -98,11 +94,8 @@ impl Journal {
     /// The requests whose URL or body holds one of `secrets`, in words.
     #[must_use]
     pub fn leaks(&self, secrets: &[&str]) -> Vec<String> {
-        let holds = |entry: &&Entry| {
-            secrets
-                .iter()
-                .any(|it| entry.path.contains(it) || entry.body.contains(it))
-        };
+        let holds =
+            |entry: &&Entry| secrets.iter().any(|it| entry.path.contains(it) || entry.body.contains(it));
         let words =
             |entry: &Entry| format!("request {}: {} to {}", entry.number, entry.method, entry.service);
         self.lock().iter().filter(holds).map(words).collect()
@@ -125,11 +118,7 @@ impl Journal {
         };
         let index = entries.len();
         entries.push(entry);
-        Open {
-            journal: self.clone(),
-            index,
-            started: Instant::now(),
-        }
+        Open { journal: self.clone(), index, started: Instant::now() }
     }
 
     fn headers(&self, headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -174,11 +163,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(file) = &self.journal.file else { return };
-        let line = self
-            .journal
-            .lock()
-            .get(self.index)
-            .and_then(|entry| serde_json::to_string(entry).ok());
+        let line = self.journal.lock().get(self.index).and_then(|entry| serde_json::to_string(entry).ok());
         if let Some(line) = line {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(problem) = writeln!(file, "{line}") {
@@ -201,9 +186,7 @@ fn fingerprint(secret: &str) -> String {
     let scheme = secret.split_once(' ').map_or("", |(scheme, _)| scheme);
     let mut hasher = DefaultHasher::new();
     secret.hash(&mut hasher);
-    format!("{scheme} fingerprint:{:016x}", hasher.finish())
-        .trim_start()
-        .to_owned()
+    format!("{scheme} fingerprint:{:016x}", hasher.finish()).trim_start().to_owned()
 }
 
 #[cfg(test)]

@@ -15,10 +15,7 @@ const BAD_INPUT: u8 = 65;
 #[tokio::main]
 async fn main() -> ExitCode {
     let stderr = std::io::stderr;
-    tracing_subscriber::fmt()
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .init();
+    tracing_subscriber::fmt().with_writer(stderr).with_ansi(stderr().is_terminal()).init();
     match run(Cli::parse()).await {
         Ok(problems) => {
             for problem in &problems {
@@ -37,22 +34,13 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<Vec<String>, (u8, anyhow::Error)> {
     let failed = |error| (1, error);
     let bad = |error| (BAD_INPUT, error);
-    let scenario = cli
-        .scenario
-        .as_deref()
-        .map(Scenario::read)
-        .transpose()
-        .map_err(bad)?
-        .unwrap_or_default();
+    let scenario = cli.scenario.as_deref().map(Scenario::read).transpose().map_err(bad)?.unwrap_or_default();
     let base = cli.base();
     let simulator = Simulator::start(cli.options()).await.map_err(failed)?;
     let exports = scenario.exports(simulator.url());
     let filling = tokio::task::spawn_blocking(move || scenario.fill(&simulator, &base).map(|()| simulator));
-    let simulator = filling
-        .await
-        .context("the scenario could not be filled in")
-        .map_err(failed)?
-        .map_err(bad)?;
+    let simulator =
+        filling.await.context("the scenario could not be filled in").map_err(failed)?.map_err(bad)?;
     serve(&simulator, &exports).await.map_err(failed)?;
     Ok(simulator.finish().err().unwrap_or_default())
 }

@@ -9,10 +9,7 @@ pub struct Problems(Arc<Mutex<Vec<String>>>);
 impl Problems {
     /// Writes down one problem; the test fails at its end because of it.
     pub fn report(&self, problem: impl Into<String>) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(problem.into());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(problem.into());
     }
 
     /// Takes all problems out, oldest first, so that a test can expect them.

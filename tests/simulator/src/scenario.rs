@@ -71,10 +71,7 @@ struct ModelsSection {
 
 impl Default for ModelsSection {
     fn default() -> Self {
-        Self {
-            key: Models::KEY.to_owned(),
-            rules: Vec::new(),
-        }
+        Self { key: Models::KEY.to_owned(), rules: Vec::new() }
     }
 }
 
@@ -132,9 +129,7 @@ impl RuleSeed {
     /// The rule; files are read from `base`, without one they are refused.
     pub(crate) fn into_rule(self, base: Option<&Path>) -> anyhow::Result<Rule> {
         let mut when = self.when.into_vec().into_iter();
-        let first = when
-            .next()
-            .context("a model rule needs at least one expression in `when`")?;
+        let first = when.next().context("a model rule needs at least one expression in `when`")?;
         let name = self.name.unwrap_or_else(|| first.clone());
         let named = || format!("model rule '{name}'");
         let text = match (self.reply, self.reply_file, base) {
@@ -146,20 +141,8 @@ impl RuleSeed {
             (None, None, _) if self.failure.is_some() => String::new(),
             (None, None, _) => anyhow::bail!("{} has neither reply, reply_file nor failure", named()),
         };
-        let Self {
-            thinking,
-            stop_reason,
-            usage,
-            failure,
-            ..
-        } = self;
-        let reply = Reply {
-            text,
-            stop_reason,
-            usage,
-            failure,
-            thinking,
-        };
+        let Self { thinking, stop_reason, usage, failure, .. } = self;
+        let reply = Reply { text, stop_reason, usage, failure, thinking };
         let mut rule = Rule::new(&first, reply).with_context(named)?;
         for expression in when {
             rule = rule.and(&expression).with_context(named)?;
@@ -182,8 +165,7 @@ impl Scenario {
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("the scenario {} cannot be read", file.display()))?;
-        text.parse()
-            .with_context(|| format!("the scenario {} is not right", file.display()))
+        text.parse().with_context(|| format!("the scenario {} is not right", file.display()))
     }
 
     /// Fills the simulator; folders and files are seen from `base`.
@@ -208,9 +190,7 @@ impl Scenario {
     #[must_use]
     pub fn exports(&self, url: &str) -> String {
         let lines = self.settings(url).into_iter();
-        lines
-            .map(|(name, value)| format!("export {name}={value}\n"))
-            .collect()
+        lines.map(|(name, value)| format!("export {name}={value}\n")).collect()
     }
 
     /// The settings that let the product use the simulator at `url`: names and values.
@@ -244,12 +224,9 @@ impl std::str::FromStr for Scenario {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let scenario: Self = toml::from_str(text)?;
-        for value in [
-            &scenario.jira.email,
-            &scenario.jira.token,
-            &scenario.github.token,
-            &scenario.models.key,
-        ] {
+        for value in
+            [&scenario.jira.email, &scenario.jira.token, &scenario.github.token, &scenario.models.key]
+        {
             let plain = |letter: char| letter.is_ascii_alphanumeric() || "@.+_-".contains(letter);
             ensure!(
                 !value.is_empty() && value.chars().all(plain),
@@ -312,10 +289,7 @@ mod tests {
             ("[[faults]]\npath = \"(\"\naction = \"hang\"\n", "unclosed group"),
             ("[[faults]]\npath = \"x\"\naction = \"explode\"\n", "explode"),
             ("[[models.rules]]\nreply = \"x\"\n", "missing field `when`"),
-            (
-                "[[models.rules]]\nwhen = \"x\"\nstop_reason = \"bored\"\n",
-                "bored",
-            ),
+            ("[[models.rules]]\nwhen = \"x\"\nstop_reason = \"bored\"\n", "bored"),
             ("[github]\ntoken = \"a b\"\n", "a shell reads"),
             ("[github]\nrepos = []\n", "`repos`"),
             ("jira = 3\n", "invalid type"),
@@ -331,9 +305,6 @@ mod tests {
         let seed = r#"{"name": "fix", "when": "x"}"#;
         let seed: RuleSeed = serde_json::from_str(seed).unwrap();
         let problem = seed.into_rule(None).unwrap_err().to_string();
-        assert_eq!(
-            problem,
-            "model rule 'fix' has neither reply, reply_file nor failure"
-        );
+        assert_eq!(problem, "model rule 'fix' has neither reply, reply_file nor failure");
     }
 }

@@ -48,12 +48,7 @@ pub struct SimulatorOptions {
 impl Default for SimulatorOptions {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self {
-            listen,
-            public_url: None,
-            keep_authorization: false,
-            journal_file: None,
-        }
+        Self { listen, public_url: None, keep_authorization: false, journal_file: None }
     }
 }
 
@@ -77,10 +72,7 @@ pub(crate) struct Services {
 
 impl fmt::Debug for Simulator {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Simulator")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Simulator").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -94,9 +86,7 @@ impl Simulator {
         let listener = TcpListener::bind(options.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", options.listen))?;
         let own_url = format!("http://{}", listener.local_addr()?);
-        let url = options
-            .public_url
-            .map_or(own_url, |url| url.trim_end_matches('/').to_owned());
+        let url = options.public_url.map_or(own_url, |url| url.trim_end_matches('/').to_owned());
         let problems = Problems::default();
         let services = Services {
             jira: Jira::new(problems.clone(), &url),
@@ -107,15 +97,8 @@ impl Simulator {
             problems,
         };
         let stop = CancellationToken::new();
-        tokio::spawn(
-            stop.clone()
-                .run_until_cancelled_owned(serve(listener, Front::new(&services))),
-        );
-        Ok(Self {
-            url,
-            services,
-            _stop: stop.drop_guard(),
-        })
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serve(listener, Front::new(&services))));
+        Ok(Self { url, services, _stop: stop.drop_guard() })
     }
 
     /// The address of everything, without a slash at the end.
@@ -166,11 +149,7 @@ impl Simulator {
     /// The problems, oldest first, when there are any.
     pub fn finish(self) -> Result<(), Vec<String>> {
         let problems = self.services.problems.take();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// Panics with all problems when there are any: for the end of a test.
@@ -179,11 +158,7 @@ impl Simulator {
     /// When a request came that no test expected.
     pub fn assert_no_problems(&self) {
         let problems = self.services.problems.take();
-        assert!(
-            problems.is_empty(),
-            "the simulator got what it did not expect:\n{}",
-            problems.join("\n")
-        );
+        assert!(problems.is_empty(), "the simulator got what it did not expect:\n{}", problems.join("\n"));
     }
 }
 
@@ -295,9 +270,8 @@ async fn connection(stream: TcpStream, front: Arc<Front>) {
         let front = front.clone();
         async move { front.answer(request).await }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), answer);
+    let served =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
     if let Err(problem) = served.await {
         tracing::debug!(error = %problem, "a connection ended");
     }
@@ -342,9 +316,8 @@ fn truncated(response: Response<Body>, limit: usize) -> Response<Body> {
             return Some((Err(std::io::Error::other("cut by a fault")), (body, 0, true)));
         }
         let chunk: Result<Bytes, axum::Error> = body.next().await?;
-        let chunk = chunk
-            .map_err(std::io::Error::other)
-            .map(|mut chunk| chunk.split_to(chunk.len().min(left)));
+        let chunk =
+            chunk.map_err(std::io::Error::other).map(|mut chunk| chunk.split_to(chunk.len().min(left)));
         let left = left - chunk.as_ref().map_or(0, Bytes::len);
         Some((chunk, (body, left, false)))
     });

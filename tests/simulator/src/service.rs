@@ -27,8 +27,7 @@ impl Service {
     #[must_use]
     pub fn of_path(path: &str) -> Self {
         let under = |prefix: &str| {
-            path.strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let any = |prefixes: &[&str]| prefixes.iter().any(|prefix| under(prefix));
         if any(&["/rest", "/ex/jira", "/browse", "/_edge"]) {

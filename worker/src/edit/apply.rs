@@ -80,39 +80,20 @@ impl Draft {
                 Ok(path) => path,
                 Err(problem) => {
                     let path = block.path.clone();
-                    failures.push(BlockFailure {
-                        path,
-                        block,
-                        reason: FailureReason::Path(problem),
-                    });
+                    failures.push(BlockFailure { path, block, reason: FailureReason::Path(problem) });
                     continue;
                 }
             };
             self.owed.retain(|owed| *owed != path);
-            if self
-                .accepted
-                .iter()
-                .any(|accepted| accepted.path == path && accepted.action == block.action)
-            {
+            if self.accepted.iter().any(|accepted| accepted.path == path && accepted.action == block.action) {
                 continue;
             }
             match self.apply_one(&desk, &path, &block.action) {
-                Ok(laxness) => self.accepted.push(Acceptance {
-                    path,
-                    action: block.action,
-                    laxness,
-                }),
+                Ok(laxness) => self.accepted.push(Acceptance { path, action: block.action, laxness }),
                 Err(reason) => failures.push(BlockFailure { path, block, reason }),
             }
         }
-        if failures.is_empty() {
-            Ok(self.finish())
-        } else {
-            Err(Rejection {
-                failures,
-                draft: self,
-            })
-        }
+        if failures.is_empty() { Ok(self.finish()) } else { Err(Rejection { failures, draft: self }) }
     }
 
     /// The draft a patch came from.
@@ -125,11 +106,7 @@ impl Draft {
                 Change::Delete => (None, old_mode),
                 Change::Write { bytes, executable } => (
                     TextFile::parse(bytes).ok(),
-                    if *executable {
-                        FileMode::Executable
-                    } else {
-                        FileMode::Regular
-                    },
+                    if *executable { FileMode::Executable } else { FileMode::Regular },
                 ),
             };
             draft.touched.insert(path.clone(), Touched { before, now, mode });
@@ -151,9 +128,7 @@ impl Draft {
     ) -> Result<Laxness, FailureReason> {
         admit(path, desk.files, desk.rules).map_err(FailureReason::Path)?;
         if !self.touched.contains_key(path) && self.touched.len() >= desk.rules.max_files {
-            return Err(FailureReason::TooManyFiles {
-                limit: desk.rules.max_files,
-            });
+            return Err(FailureReason::TooManyFiles { limit: desk.rules.max_files });
         }
         match action {
             BlockAction::Delete => self.delete(desk, path),
@@ -186,21 +161,11 @@ impl Draft {
             touched
         } else {
             self.has_room(path)?;
-            Touched {
-                before: None,
-                now: None,
-                mode: new_mode(text),
-            }
+            Touched { before: None, now: None, mode: new_mode(text) }
         };
         let mut file = TextFile::parse(&[]).map_err(|_| FailureReason::NotText)?;
         let usual = touched.before.as_deref().map_or(Ending::Lf, ending_of);
-        file.lines = text
-            .iter()
-            .map(|line| Line {
-                text: line.clone(),
-                ending: usual,
-            })
-            .collect();
+        file.lines = text.iter().map(|line| Line { text: line.clone(), ending: usual }).collect();
         let checked = guards::check(path, &[], &file.lines, text).map_err(FailureReason::Guard);
         let checked = checked.and_then(|()| within_limit(&file, desk.rules));
         if let Err(reason) = checked {
@@ -234,15 +199,9 @@ impl Draft {
                 touched.now = Some(file);
                 Ok(laxness)
             }
-            Err(FailureReason::NotFound {
-                nearest, already_at, ..
-            }) => {
+            Err(FailureReason::NotFound { nearest, already_at, .. }) => {
                 let elsewhere = desk.file_with(path, search);
-                Err(FailureReason::NotFound {
-                    nearest,
-                    already_at,
-                    elsewhere,
-                })
+                Err(FailureReason::NotFound { nearest, already_at, elsewhere })
             }
             Err(reason) => Err(reason),
         };
@@ -259,26 +218,17 @@ impl Draft {
         if !desk.shown.contains(path) || entry.is_none() {
             return Err(match entry {
                 Some(_) if creating => FailureReason::AlreadyExists,
-                entry => FailureReason::NotShown {
-                    exists: entry.is_some(),
-                    similar: desk.similar(path),
-                },
+                entry => FailureReason::NotShown { exists: entry.is_some(), similar: desk.similar(path) },
             });
         }
         let limit = desk.rules.max_file_bytes;
         if entry.is_some_and(|entry| entry.size > limit as u64) {
             return Err(FailureReason::TooLarge { limit });
         }
-        let content = desk.files.read(path).ok_or(FailureReason::NotShown {
-            exists: false,
-            similar: None,
-        })?;
+        let content =
+            desk.files.read(path).ok_or(FailureReason::NotShown { exists: false, similar: None })?;
         let now = TextFile::parse(&content.bytes).map_err(|_| FailureReason::NotText)?;
-        Ok(Touched {
-            before: Some(content.bytes),
-            now: Some(now),
-            mode: content.mode,
-        })
+        Ok(Touched { before: Some(content.bytes), now: Some(now), mode: content.mode })
     }
 
     fn put_back(&mut self, path: &str, touched: Touched) {
@@ -289,8 +239,7 @@ impl Draft {
     fn has_room(&self, path: &str) -> Result<(), FailureReason> {
         for (other, _) in self.touched.iter().filter(|(_, touched)| touched.now.is_some()) {
             let is_below = |path: &str, parent: &str| {
-                path.strip_prefix(parent)
-                    .is_some_and(|rest| rest.starts_with('/'))
+                path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
             };
             if is_below(path, other) {
                 return Err(FailureReason::Path(PathProblem::BelowFile(other.clone())));
@@ -325,10 +274,8 @@ impl Desk<'_> {
     /// A shown file of the same name, if there is just one.
     fn similar(&self, path: &str) -> Option<String> {
         let name = path.rsplit('/').next()?;
-        let mut same = self
-            .shown
-            .iter()
-            .filter(|shown| shown.rsplit('/').next() == Some(name) && *shown != path);
+        let mut same =
+            self.shown.iter().filter(|shown| shown.rsplit('/').next() == Some(name) && *shown != path);
         let only = same.next()?;
         same.next().is_none().then(|| only.clone())
     }
@@ -339,10 +286,8 @@ impl Desk<'_> {
             return None;
         }
         let has_them = |other: &&String| {
-            let is_small = self
-                .files
-                .entry(other)
-                .is_some_and(|entry| entry.size <= self.rules.max_file_bytes as u64);
+            let is_small =
+                self.files.entry(other).is_some_and(|entry| entry.size <= self.rules.max_file_bytes as u64);
             is_small
                 && self.files.read(other).is_some_and(|content| {
                     TextFile::parse(&content.bytes).is_ok_and(|file| {
@@ -350,12 +295,7 @@ impl Desk<'_> {
                     })
                 })
         };
-        self.shown
-            .iter()
-            .filter(|other| *other != path)
-            .take(50)
-            .find(has_them)
-            .cloned()
+        self.shown.iter().filter(|other| *other != path).take(50).find(has_them).cloned()
     }
 }
 
@@ -373,9 +313,7 @@ fn edited(
             });
         }
         Located::Nowhere => {
-            let there = places(&file.lines, replace, |real, written| {
-                real.trim() == written.trim()
-            });
+            let there = places(&file.lines, replace, |real, written| real.trim() == written.trim());
             let is_telling = replace.iter().any(|line| line.trim().len() > 3);
             return Err(FailureReason::NotFound {
                 nearest: nearest(&file.lines, search).map(Into::into),
@@ -389,11 +327,7 @@ fn edited(
     let Some(lines) = replacement(window, search, replace, laxness, file.dominant_ending()) else {
         let lines = window.iter().map(|line| line.text.clone()).collect();
         return Err(FailureReason::Indentation {
-            real: super::nearest::Excerpt {
-                first_line: start + 1,
-                lines,
-            }
-            .into(),
+            real: super::nearest::Excerpt { first_line: start + 1, lines }.into(),
         });
     };
     let mut after = file.clone();
@@ -404,20 +338,12 @@ fn edited(
 
 fn within_limit(file: &TextFile, rules: &PathRules) -> Result<(), FailureReason> {
     let limit = rules.max_file_bytes;
-    if file.size() > limit {
-        Err(FailureReason::TooLarge { limit })
-    } else {
-        Ok(())
-    }
+    if file.size() > limit { Err(FailureReason::TooLarge { limit }) } else { Ok(()) }
 }
 
 fn new_mode(text: &[String]) -> FileMode {
     let is_script = text.first().is_some_and(|line| line.starts_with("#!"));
-    if is_script {
-        FileMode::Executable
-    } else {
-        FileMode::Regular
-    }
+    if is_script { FileMode::Executable } else { FileMode::Regular }
 }
 
 fn ending_of(bytes: &[u8]) -> Ending {
@@ -442,15 +368,8 @@ mod tests {
 
     fn block(path: &str, search: &str, replace: &str) -> EditBlock {
         let lines = |text: &str| text.lines().map(str::to_owned).collect();
-        let action = BlockAction::Replace {
-            search: lines(search),
-            replace: lines(replace),
-        };
-        EditBlock {
-            number: 1,
-            path: path.to_owned(),
-            action,
-        }
+        let action = BlockAction::Replace { search: lines(search), replace: lines(replace) };
+        EditBlock { number: 1, path: path.to_owned(), action }
     }
 
     fn text(patch: &Patch, path: &str) -> String {
@@ -468,55 +387,31 @@ mod tests {
         let patch = apply(&files, &shown, &rules(), blocks).unwrap();
         let blocks = vec![block("a.rs", "1\ntwo", "1\n2"), block("new.rs", "", "y")];
         let patch = patch.continue_with(&files, &shown, &rules(), blocks).unwrap();
-        assert_eq!(
-            (text(&patch, "a.rs").as_str(), text(&patch, "new.rs").as_str()),
-            ("1\n2\n", "y\n")
-        );
+        assert_eq!((text(&patch, "a.rs").as_str(), text(&patch, "new.rs").as_str()), ("1\n2\n", "y\n"));
         assert_eq!(patch.before("a.rs"), Some(&b"one\ntwo\n"[..]));
         assert_eq!((patch.added, patch.removed, patch.blocks.len()), (3, 2, 4));
 
-        let rejection = patch
-            .continue_with(&files, &shown, &rules(), vec![block("a.rs", "zzz", "")])
-            .unwrap_err();
+        let rejection =
+            patch.continue_with(&files, &shown, &rules(), vec![block("a.rs", "zzz", "")]).unwrap_err();
         assert_eq!(rejection.accepted().len(), 4);
-        let patch = rejection
-            .continue_with(&files, &shown, &rules(), Vec::new())
-            .unwrap();
+        let patch = rejection.continue_with(&files, &shown, &rules(), Vec::new()).unwrap();
         assert_eq!(text(&patch, "a.rs"), "1\n2\n");
-        assert_eq!(
-            patch.warnings,
-            [crate::edit::Warning::Dropped {
-                path: "a.rs".to_owned()
-            }]
-        );
+        assert_eq!(patch.warnings, [crate::edit::Warning::Dropped { path: "a.rs".to_owned() }]);
     }
 
     #[test]
     fn limits_are_kept() {
-        let files = MemoryTree::of_texts([
-            ("a", "a\n".repeat(40)),
-            ("b", "b\n".to_owned()),
-            ("c", "c\n".to_owned()),
-        ]);
+        let files =
+            MemoryTree::of_texts([("a", "a\n".repeat(40)), ("b", "b\n".to_owned()), ("c", "c\n".to_owned())]);
         let mut rules = rules();
         rules.max_file_bytes = 50;
         rules.max_files = 1;
         let fails = |blocks| {
             let rejection = apply(&files, &shown(&files), &rules, blocks).unwrap_err();
-            rejection
-                .failures
-                .into_iter()
-                .map(|failure| failure.reason)
-                .collect::<Vec<_>>()
+            rejection.failures.into_iter().map(|failure| failure.reason).collect::<Vec<_>>()
         };
-        assert_eq!(
-            fails(vec![block("a", "a", "b")]),
-            [FailureReason::TooLarge { limit: 50 }]
-        );
-        assert_eq!(
-            fails(vec![block("b", "b", &"b".repeat(50))]),
-            [FailureReason::TooLarge { limit: 50 }]
-        );
+        assert_eq!(fails(vec![block("a", "a", "b")]), [FailureReason::TooLarge { limit: 50 }]);
+        assert_eq!(fails(vec![block("b", "b", &"b".repeat(50))]), [FailureReason::TooLarge { limit: 50 }]);
         assert_eq!(
             fails(vec![block("b", "b", "d"), block("c", "c", "d")]),
             [FailureReason::TooManyFiles { limit: 1 }]
@@ -526,12 +421,8 @@ mod tests {
     #[test]
     fn new_files_do_not_stand_in_each_others_way() {
         let files = MemoryTree::default();
-        let blocks = vec![
-            block("a", "", "x"),
-            block("a/b", "", "x"),
-            block("c/d", "", "x"),
-            block("c", "", "x"),
-        ];
+        let blocks =
+            vec![block("a", "", "x"), block("a/b", "", "x"), block("c/d", "", "x"), block("c", "", "x")];
         let rejection = apply(&files, &shown(&files), &rules(), blocks).unwrap_err();
         let reasons: Vec<_> = rejection.failures.iter().map(|failure| &failure.reason).collect();
         assert_eq!(

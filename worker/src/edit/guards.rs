@@ -60,10 +60,7 @@ fn grown(before: &[Line], after: &[Line], is: fn(&str) -> bool) -> Option<String
         return None;
     }
     let is_new = |line: &&Line| is(&line.text) && !before.iter().any(|old| old.text == line.text);
-    let found = after
-        .iter()
-        .find(is_new)
-        .or_else(|| after.iter().find(|line| is(&line.text)))?;
+    let found = after.iter().find(is_new).or_else(|| after.iter().find(|line| is(&line.text)))?;
     Some(found.text.clone())
 }
 
@@ -79,12 +76,7 @@ fn left_over_fence(before: &[Line], after: &[Line], written: &[String]) -> Optio
             || at_edge(lines.iter().rfind(|line| !is_blank(&line.text)))
     };
     let is_left = wraps || (is_odd(after) && !is_odd(before)) || (edge(after) && !edge(before));
-    is_left.then(|| {
-        written
-            .iter()
-            .find(|line| is_fence(line))
-            .map(|line| line.trim().to_owned())
-    })?
+    is_left.then(|| written.iter().find(|line| is_fence(line)).map(|line| line.trim().to_owned()))?
 }
 
 /// Words of a comment that stands for code, and those that only do so after dots.
@@ -117,10 +109,7 @@ fn is_elision(line: &str) -> bool {
         LazyLock::new(|| Regex::new(&format!(r"(?i)\b(?:{STRONG}|{WEAK})\b")).ok());
     static STRONG_WORD: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(&format!(r"(?i)\b(?:{STRONG})\b")).ok());
-    let Some(text) = COMMENT
-        .as_ref()
-        .and_then(|comment| comment.captures(line)?.get(1))
-    else {
+    let Some(text) = COMMENT.as_ref().and_then(|comment| comment.captures(line)?.get(1)) else {
         return false;
     };
     let text = text.as_str();
@@ -200,10 +189,7 @@ mod tests {
     #[test]
     fn an_elision_that_was_there_before_is_not_ours() {
         assert_eq!(guard("a.py", "# ...\nx\n", "# ...\ny\n"), Ok(()));
-        assert!(matches!(
-            guard("a.py", "x\n", "# ...\ny\n"),
-            Err(GuardProblem::Elision(_))
-        ));
+        assert!(matches!(guard("a.py", "x\n", "# ...\ny\n"), Err(GuardProblem::Elision(_))));
         assert_eq!(guard("a.md", "x\n", "# ...\ny\n"), Ok(()));
     }
 
@@ -215,10 +201,7 @@ mod tests {
             ("", "```\nb\n"),
             ("a\nb\n", "```\na\n```\nb\n"),
         ] {
-            assert!(
-                matches!(guard("a.py", before, after), Err(GuardProblem::Fence(_))),
-                "{after}"
-            );
+            assert!(matches!(guard("a.py", before, after), Err(GuardProblem::Fence(_))), "{after}");
         }
         assert_eq!(guard("a.py", "'''\n'''\n", "'''\n```\nx\n```\n'''\n"), Ok(()));
         assert_eq!(guard("a.md", "a\n", "```\nb\n```\n"), Ok(()));
@@ -226,19 +209,10 @@ mod tests {
 
     #[test]
     fn conflict_markers_are_known_and_headings_are_not() {
-        assert!(matches!(
-            guard("a.md", "a\n", "<<<<<<< HEAD\nb\n"),
-            Err(GuardProblem::ConflictMarker(_))
-        ));
-        assert!(matches!(
-            guard("a.rs", "a\n", "a\n>>>>>>>\n"),
-            Err(GuardProblem::ConflictMarker(_))
-        ));
+        assert!(matches!(guard("a.md", "a\n", "<<<<<<< HEAD\nb\n"), Err(GuardProblem::ConflictMarker(_))));
+        assert!(matches!(guard("a.rs", "a\n", "a\n>>>>>>>\n"), Err(GuardProblem::ConflictMarker(_))));
         assert_eq!(guard("a.rst", "a\n", "Title\n=======\n"), Ok(()));
         assert_eq!(guard("a.rs", "<<<<<<< x\n", "<<<<<<< x\nb\n"), Ok(()));
-        assert_eq!(
-            check("a.rs", &[], &[], &["a\0".to_owned()]),
-            Err(GuardProblem::Nul)
-        );
+        assert_eq!(check("a.rs", &[], &[], &["a\0".to_owned()]), Err(GuardProblem::Nul));
     }
 }

@@ -55,10 +55,7 @@ impl IndentMap {
         if let Some(real) = self.pairs.get(written) {
             return real.clone();
         }
-        let shorter = self
-            .pairs
-            .iter()
-            .filter(|(known, _)| written.starts_with(known.as_str()));
+        let shorter = self.pairs.iter().filter(|(known, _)| written.starts_with(known.as_str()));
         if let Some((known, real)) = shorter.max_by_key(|(known, _)| known.len()) {
             let deeper = written.strip_prefix(known.as_str()).unwrap_or_default();
             return format!("{real}{}", self.convert(deeper));
@@ -78,11 +75,7 @@ impl IndentMap {
         for (written, real) in &self.pairs {
             if all(written, ' ') && all(real, '\t') && all(blank, ' ') {
                 let unit = (written.len() / real.len()).max(1);
-                return format!(
-                    "{}{}",
-                    "\t".repeat(blank.len() / unit),
-                    " ".repeat(blank.len() % unit)
-                );
+                return format!("{}{}", "\t".repeat(blank.len() / unit), " ".repeat(blank.len() % unit));
             }
             if all(written, '\t') && all(real, ' ') && all(blank, '\t') {
                 return " ".repeat(blank.len() * (real.len() / written.len()).max(1));

@@ -49,20 +49,13 @@ impl TextFile {
     }
 
     pub(super) fn size(&self) -> usize {
-        self.lines
-            .iter()
-            .map(|line| line.text.len() + line.ending.as_str().len())
-            .sum()
+        self.lines.iter().map(|line| line.text.len() + line.ending.as_str().len()).sum()
     }
 
     /// The ending most lines have.
     pub(super) fn dominant_ending(&self) -> Ending {
         let of = |ending| self.lines.iter().filter(|line| line.ending == ending).count();
-        if of(Ending::CrLf) > of(Ending::Lf) {
-            Ending::CrLf
-        } else {
-            Ending::Lf
-        }
+        if of(Ending::CrLf) > of(Ending::Lf) { Ending::CrLf } else { Ending::Lf }
     }
 
     /// Puts lines in the place of others and mends the ends: only the last line may go without, and does so exactly
@@ -87,9 +80,7 @@ impl fmt::Display for TextFile {
         if self.has_bom {
             write!(formatter, "{BOM}")?;
         }
-        self.lines
-            .iter()
-            .try_for_each(|line| write!(formatter, "{}{}", line.text, line.ending.as_str()))
+        self.lines.iter().try_for_each(|line| write!(formatter, "{}{}", line.text, line.ending.as_str()))
     }
 }
 
@@ -100,10 +91,7 @@ impl Line {
             (None, Some(text)) => (text, Ending::Lf),
             (None, None) => (line, Ending::None),
         };
-        Self {
-            text: text.to_owned(),
-            ending,
-        }
+        Self { text: text.to_owned(), ending }
     }
 }
 

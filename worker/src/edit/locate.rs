@@ -36,15 +36,9 @@ pub(super) fn locate(file: &[Line], search: &[String]) -> Located {
     type Same = fn(&str, &str) -> bool;
     let steps: [(Laxness, Same); 4] = [
         (Laxness::Exact, |real, written| real == written),
-        (Laxness::TrailingSpace, |real, written| {
-            real.trim_end() == written.trim_end()
-        }),
-        (Laxness::SurroundingSpace, |real, written| {
-            real.trim() == written.trim()
-        }),
-        (Laxness::FoldedPunctuation, |real, written| {
-            fold(real) == fold(written)
-        }),
+        (Laxness::TrailingSpace, |real, written| real.trim_end() == written.trim_end()),
+        (Laxness::SurroundingSpace, |real, written| real.trim() == written.trim()),
+        (Laxness::FoldedPunctuation, |real, written| fold(real) == fold(written)),
     ];
     for (laxness, same) in steps {
         let places = places(file, search, same);
@@ -54,10 +48,7 @@ pub(super) fn locate(file: &[Line], search: &[String]) -> Located {
                 let shifted = laxness == Laxness::SurroundingSpace
                     && learn(file, *start, search).is_some_and(|map| map.is_uniform());
                 let laxness = if shifted { Laxness::IndentShift } else { laxness };
-                return Located::One {
-                    start: *start,
-                    laxness,
-                };
+                return Located::One { start: *start, laxness };
             }
             _ => return Located::Several(places),
         }
@@ -72,12 +63,7 @@ pub(super) fn places(file: &[Line], search: &[String], same: fn(&str, &str) -> b
     }
     file.windows(search.len())
         .enumerate()
-        .filter(|(_, window)| {
-            window
-                .iter()
-                .zip(search)
-                .all(|(line, written)| same(&line.text, written))
-        })
+        .filter(|(_, window)| window.iter().zip(search).all(|(line, written)| same(&line.text, written)))
         .map(|(start, _)| start)
         .collect()
 }
@@ -140,10 +126,7 @@ pub(super) fn replacement(
                 None => return None,
             };
             let ending = neighbour.map_or(usual, |line| line.ending);
-            lines.push(Line {
-                text,
-                ending: if ending == Ending::None { usual } else { ending },
-            });
+            lines.push(Line { text, ending: if ending == Ending::None { usual } else { ending } });
         }
     }
     Some(lines)
@@ -184,10 +167,7 @@ mod tests {
     #[test]
     fn the_strictest_step_that_finds_something_decides() {
         let (located, text) = edit("a\n  a\n", "a", "b");
-        assert_eq!(
-            (located, text.as_deref()),
-            (one(0, Laxness::Exact), Some("b\n  a\n"))
-        );
+        assert_eq!((located, text.as_deref()), (one(0, Laxness::Exact), Some("b\n  a\n")));
         let (located, _) = edit("a\nx\na\n", "a", "b");
         assert_eq!(located, Located::Several(vec![0, 2]));
         let (located, _) = edit("a\nb\n", "c", "d");
@@ -197,10 +177,7 @@ mod tests {
     #[test]
     fn unchanged_lines_keep_their_trailing_space() {
         let (located, text) = edit("a  \nb\t\nc\n", "a\nb\nc", "a\nB\nc");
-        assert_eq!(
-            (located, text.as_deref()),
-            (one(0, Laxness::TrailingSpace), Some("a  \nB\nc\n"))
-        );
+        assert_eq!((located, text.as_deref()), (one(0, Laxness::TrailingSpace), Some("a  \nB\nc\n")));
     }
 
     #[test]
@@ -220,48 +197,33 @@ mod tests {
 
     #[test]
     fn spaces_for_tabs_match_and_become_tabs() {
-        let (located, text) = edit(
-            "f {\n\ta\n\t\tb\n}\n",
-            "    a\n        b",
-            "    a\n        c\n            d",
-        );
+        let (located, text) =
+            edit("f {\n\ta\n\t\tb\n}\n", "    a\n        b", "    a\n        c\n            d");
         assert_eq!(
             (located, text.as_deref()),
-            (
-                one(1, Laxness::SurroundingSpace),
-                Some("f {\n\ta\n\t\tc\n\t\t\td\n}\n")
-            )
+            (one(1, Laxness::SurroundingSpace), Some("f {\n\ta\n\t\tc\n\t\t\td\n}\n"))
         );
     }
 
     #[test]
     fn flattened_lines_can_only_be_replaced_one_by_one() {
         let file = "if x:\n    a()\n    b()\n";
-        assert_eq!(
-            edit(file, "if x:\na()", "if x:\nc()").1.as_deref(),
-            Some("if x:\n    c()\n    b()\n")
-        );
+        assert_eq!(edit(file, "if x:\na()", "if x:\nc()").1.as_deref(), Some("if x:\n    c()\n    b()\n"));
         let (located, text) = edit(file, "if x:\na()", "if x:\na()\nd()");
         assert_eq!((located, text), (one(0, Laxness::SurroundingSpace), None));
     }
 
     #[test]
     fn typographic_punctuation_is_folded_only_to_find() {
-        let (located, text) = edit(
-            "s = “it’s” \u{a0}– ok…\nt\n",
-            "s = \"it's\"  - ok...\nt",
-            "s = \"it's\"  - ok...\nu",
-        );
+        let (located, text) =
+            edit("s = “it’s” \u{a0}– ok…\nt\n", "s = \"it's\"  - ok...\nt", "s = \"it's\"  - ok...\nu");
         assert_eq!(located, one(0, Laxness::FoldedPunctuation));
         assert_eq!(text.as_deref(), Some("s = “it’s” \u{a0}– ok…\nu\n"));
     }
 
     #[test]
     fn line_ends_stay_as_they_are() {
-        assert_eq!(
-            edit("a\r\nb\r\n", "b", "c\nd").1.as_deref(),
-            Some("a\r\nc\r\nd\r\n")
-        );
+        assert_eq!(edit("a\r\nb\r\n", "b", "c\nd").1.as_deref(), Some("a\r\nc\r\nd\r\n"));
         assert_eq!(edit("a\nb\r\nc\n", "b", "B").1.as_deref(), Some("a\nB\r\nc\n"));
         assert_eq!(edit("a\nb", "b", "c\nd").1.as_deref(), Some("a\nc\nd"));
         assert_eq!(edit("a\nb", "b", "").1.as_deref(), Some("a"));

@@ -22,12 +22,7 @@ const MOST_COMPARISONS: usize = 1_500_000;
 /// The window of the file that is most like these lines, with two lines around it.
 pub(super) fn nearest(file: &[Line], search: &[String]) -> Option<Excerpt> {
     let first_seen = search.iter().position(|line| !is_blank(line))?;
-    let search: Vec<_> = search
-        .iter()
-        .skip(first_seen)
-        .take(COMPARED)
-        .map(|line| Pairs::of(line))
-        .collect();
+    let search: Vec<_> = search.iter().skip(first_seen).take(COMPARED).map(|line| Pairs::of(line)).collect();
     let real: Vec<_> = file.iter().map(|line| Pairs::of(&line.text)).collect();
     if search.len().saturating_mul(real.len()) > MOST_COMPARISONS {
         return None;
@@ -36,9 +31,7 @@ pub(super) fn nearest(file: &[Line], search: &[String]) -> Option<Excerpt> {
     let (start, score) = (0..real.len())
         .map(|start| {
             let window = real.iter().skip(start).zip(&search);
-            let score: f32 = window
-                .map(|(line, wanted)| wanted.weight() * line.likeness(wanted))
-                .sum();
+            let score: f32 = window.map(|(line, wanted)| wanted.weight() * line.likeness(wanted)).sum();
             (start, score / asked.max(1.0))
         })
         .max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0)))?;
@@ -48,10 +41,7 @@ pub(super) fn nearest(file: &[Line], search: &[String]) -> Option<Excerpt> {
     let from = start.saturating_sub(2);
     let to = (start + search.len() + 2).min(file.len());
     let lines = file.get(from..to)?.iter().map(|line| line.text.clone()).collect();
-    Some(Excerpt {
-        first_line: from + 1,
-        lines,
-    })
+    Some(Excerpt { first_line: from + 1, lines })
 }
 
 /// The pairs of neighbouring characters of a line, without its blank space.
@@ -62,21 +52,15 @@ struct Pairs {
 
 impl Pairs {
     fn of(line: &str) -> Self {
-        let characters: Vec<char> = line
-            .chars()
-            .filter(|character| !character.is_whitespace())
-            .take(200)
-            .collect();
+        let characters: Vec<char> =
+            line.chars().filter(|character| !character.is_whitespace()).take(200).collect();
         let mut counts = HashMap::new();
         for pair in characters.windows(2) {
             if let [left, right] = pair {
                 *counts.entry((*left, *right)).or_insert(0) += 1;
             }
         }
-        Self {
-            total: counts.values().sum(),
-            counts,
-        }
+        Self { total: counts.values().sum(), counts }
     }
 
     /// Long lines tell more than a lone brace.

@@ -75,16 +75,8 @@ pub enum BlockProblemKind {
 
 impl fmt::Display for BlockProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            block,
-            line,
-            first_line,
-            kind,
-        } = self;
-        write!(
-            formatter,
-            "Block {block} (line {line} of the reply, `{first_line}`) "
-        )?;
+        let Self { block, line, first_line, kind } = self;
+        write!(formatter, "Block {block} (line {line} of the reply, `{first_line}`) ")?;
         formatter.write_str(match kind {
             BlockProblemKind::NoPath => {
                 "names no file: put the file's path alone on the line before `<<<<<<< SEARCH`."
@@ -122,10 +114,7 @@ fn describe(problems: &[BlockProblem]) -> String {
 /// # Errors
 /// When there is no block, or any block is malformed; the text says which and what to do.
 pub fn parse(reply: &str) -> Result<Vec<EditBlock>, ParseProblem> {
-    let mut parser = Parser {
-        lines: reply.lines().collect(),
-        ..Parser::default()
-    };
+    let mut parser = Parser { lines: reply.lines().collect(), ..Parser::default() };
     parser.run();
     if !parser.problems.is_empty() {
         return Err(ParseProblem::Malformed(parser.problems));
@@ -201,21 +190,14 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, path: String, action: BlockAction) {
-        self.blocks.push(EditBlock {
-            number: self.found,
-            path,
-            action,
-        });
+        self.blocks.push(EditBlock { number: self.found, path, action });
     }
 
     /// The closing marker of the opener's own length, or, when that would run into another block, of any length.
     fn end_of_block(&self, open: usize, length: usize) -> Option<usize> {
         let position = |accept: &dyn Fn(usize) -> bool, character, word| {
             (open + 1..self.lines.len()).find(|&at| {
-                self.lines
-                    .get(at)
-                    .and_then(|line| marker(line, character, word))
-                    .is_some_and(accept)
+                self.lines.get(at).and_then(|line| marker(line, character, word)).is_some_and(accept)
             })
         };
         let before =
@@ -228,9 +210,7 @@ impl Parser<'_> {
 
     fn next_end(&self, open: usize) -> Option<usize> {
         let next_is = |at: usize, character, word| {
-            self.lines
-                .get(at)
-                .is_some_and(|line| marker(line, character, word).is_some())
+            self.lines.get(at).is_some_and(|line| marker(line, character, word).is_some())
         };
         (open + 1..self.lines.len())
             .take_while(|&at| !next_is(at, '<', "SEARCH"))
@@ -265,11 +245,7 @@ impl Parser<'_> {
 
     fn problem(&mut self, at: usize, kind: BlockProblemKind) {
         let own = self.lines.get(at).copied().unwrap_or_default();
-        let next = self
-            .lines
-            .get(at + 1)
-            .copied()
-            .filter(|_| marker(own, '<', "SEARCH").is_some());
+        let next = self.lines.get(at + 1).copied().filter(|_| marker(own, '<', "SEARCH").is_some());
         let shown = next.filter(|line| !line.trim().is_empty()).unwrap_or(own);
         self.problems.push(BlockProblem {
             block: self.found,
@@ -375,15 +351,9 @@ fn path_line(line: &str, beside: bool) -> Option<String> {
         }
     }
     let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
-    let has_name = text
-        .chars()
-        .any(|character| character.is_alphanumeric() || character == '_');
+    let has_name = text.chars().any(|character| character.is_alphanumeric() || character == '_');
     let known = looks_like_path(text) || EXTENSIONLESS.contains(&text);
-    let accepted = if is_word {
-        beside || quoted || known
-    } else {
-        quoted && looks_like_path(text)
-    };
+    let accepted = if is_word { beside || quoted || known } else { quoted && looks_like_path(text) };
     (accepted && has_name && !text.contains('`')).then(|| text.to_owned())
 }
 
@@ -441,11 +411,7 @@ mod tests {
     use super::*;
 
     fn paths(reply: &str) -> Vec<String> {
-        parse(reply)
-            .unwrap()
-            .into_iter()
-            .map(|block| block.path)
-            .collect()
+        parse(reply).unwrap().into_iter().map(|block| block.path).collect()
     }
 
     fn problem(reply: &str) -> BlockProblem {
@@ -481,10 +447,7 @@ mod tests {
             ("script\n", "script"),
             ("`docs/My notes.md`\n", "docs/My notes.md"),
             ("__init__.py\n", "__init__.py"),
-            (
-                "`.github/workflows/ci.yml`\n```yaml\n",
-                ".github/workflows/ci.yml",
-            ),
+            ("`.github/workflows/ci.yml`\n```yaml\n", ".github/workflows/ci.yml"),
         ] {
             assert_eq!(paths(&format!("{before}{block}")), [expected], "{before}");
         }
@@ -492,13 +455,9 @@ mod tests {
 
     #[test]
     fn prose_is_no_path() {
-        for before in [
-            "",
-            "Change the cart:\n\n",
-            "Here is the edit:\n",
-            "```rust\n",
-            "# Changes\n\n```rust\n",
-        ] {
+        for before in
+            ["", "Change the cart:\n\n", "Here is the edit:\n", "```rust\n", "# Changes\n\n```rust\n"]
+        {
             let reply = format!("{before}<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n");
             assert_eq!(problem(&reply).kind, BlockProblemKind::NoPath, "{before}");
         }
@@ -508,13 +467,7 @@ mod tests {
     fn markers_may_be_sloppy() {
         let reply = "a.rs\r\n  <<<<< search  \r\nold\r\n======== \r\nnew\r\n>>>>>>>>>\r\n";
         let blocks = parse(reply).unwrap();
-        let [
-            EditBlock {
-                action: BlockAction::Replace { search, replace },
-                ..
-            },
-        ] = blocks.as_slice()
-        else {
+        let [EditBlock { action: BlockAction::Replace { search, replace }, .. }] = blocks.as_slice() else {
             panic!("{blocks:?}");
         };
         assert_eq!(
@@ -532,10 +485,7 @@ mod tests {
         );
         assert_eq!(problem(&format!("a.rs\n{block}And then\n\n{block}")).block, 2);
         assert_eq!(
-            problem(&format!(
-                "a.rs\n{block}<<<<<<< SEARCH\n=======\nb\n>>>>>>> REPLACE\n"
-            ))
-            .kind,
+            problem(&format!("a.rs\n{block}<<<<<<< SEARCH\n=======\nb\n>>>>>>> REPLACE\n")).kind,
             BlockProblemKind::NoPath
         );
     }
@@ -562,14 +512,8 @@ mod tests {
         Send all blocks again, corrected.
         ");
         for (reply, kind) in [
-            (
-                "a.rs\n<<<<<<< SEARCH\na\n>>>>>>> REPLACE\n",
-                BlockProblemKind::NoDivider,
-            ),
-            (
-                "a.rs\na\n=======\nb\n>>>>>>> REPLACE\n",
-                BlockProblemKind::StrayEnd,
-            ),
+            ("a.rs\n<<<<<<< SEARCH\na\n>>>>>>> REPLACE\n", BlockProblemKind::NoDivider),
+            ("a.rs\na\n=======\nb\n>>>>>>> REPLACE\n", BlockProblemKind::StrayEnd),
             (
                 "a.rs\n<<<<<<<<<<< SEARCH\na\n=======\nb\n>>>>>>>>>>> REPLACE\n",
                 BlockProblemKind::MarkerLength,
@@ -592,10 +536,7 @@ mod tests {
     fn a_file_is_deleted_by_its_path_and_the_word() {
         let blocks =
             parse("I drop the old one.\n\n`src/old.rs`\nDELETE\n\n```\nsrc/older.rs\nDELETE\n```\n").unwrap();
-        let found: Vec<_> = blocks
-            .iter()
-            .map(|block| (block.number, block.path.as_str()))
-            .collect();
+        let found: Vec<_> = blocks.iter().map(|block| (block.number, block.path.as_str())).collect();
         assert_eq!(found, [(1, "src/old.rs"), (2, "src/older.rs")]);
         assert!(blocks.iter().all(|block| block.action == BlockAction::Delete));
     }

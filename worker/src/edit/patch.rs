@@ -68,10 +68,7 @@ impl fmt::Display for Warning {
                 write!(formatter, "{path} shrank from {before} lines to {after}")
             }
             Self::Dropped { path } => {
-                write!(
-                    formatter,
-                    "an edit of {path} that could not be applied was left out by the model"
-                )
+                write!(formatter, "an edit of {path} that could not be applied was left out by the model")
             }
         }
     }
@@ -87,16 +84,8 @@ impl Patch {
         blocks: Vec<Acceptance>,
         dropped: Vec<String>,
     ) -> Self {
-        let mut patch = Self {
-            changes,
-            blocks,
-            before,
-            ..Self::default()
-        };
-        patch.warnings = dropped
-            .into_iter()
-            .map(|path| Warning::Dropped { path })
-            .collect();
+        let mut patch = Self { changes, blocks, before, ..Self::default() };
+        patch.warnings = dropped.into_iter().map(|path| Warning::Dropped { path }).collect();
         let counts: Vec<(usize, usize)> = patch.changes.keys().map(|path| patch.count(path)).collect();
         for (path, (added, removed)) in patch.changes.keys().zip(counts) {
             patch.added += added;
@@ -106,11 +95,7 @@ impl Patch {
             if let Some(Change::Write { bytes, .. }) = patch.changes.get(path) {
                 let after = lines(bytes);
                 if before >= SHRINKABLE_LINES && after * 5 < before {
-                    patch.warnings.push(Warning::Shrunk {
-                        path: path.clone(),
-                        before,
-                        after,
-                    });
+                    patch.warnings.push(Warning::Shrunk { path: path.clone(), before, after });
                 }
             }
         }
@@ -149,20 +134,11 @@ impl Patch {
         let mut text = String::new();
         for (path, change) in &self.changes {
             let (before, after) = self.texts(path);
-            let old_name = if self.before.contains_key(path) {
-                format!("a/{path}")
-            } else {
-                "/dev/null".to_owned()
-            };
-            let new_name = if *change == Change::Delete {
-                "/dev/null".to_owned()
-            } else {
-                format!("b/{path}")
-            };
-            let body = diff(&before, &after)
-                .unified_diff()
-                .header(&old_name, &new_name)
-                .to_string();
+            let old_name =
+                if self.before.contains_key(path) { format!("a/{path}") } else { "/dev/null".to_owned() };
+            let new_name =
+                if *change == Change::Delete { "/dev/null".to_owned() } else { format!("b/{path}") };
+            let body = diff(&before, &after).unified_diff().header(&old_name, &new_name).to_string();
             if body.is_empty() {
                 text.push_str(&format!("--- {old_name}\n+++ {new_name}\n"));
             }
@@ -174,12 +150,11 @@ impl Patch {
     fn count(&self, path: &str) -> (usize, usize) {
         let (before, after) = self.texts(path);
         let diff = diff(&before, &after);
-        diff.iter_all_changes()
-            .fold((0, 0), |(added, removed), change| match change.tag() {
-                ChangeTag::Insert => (added + 1, removed),
-                ChangeTag::Delete => (added, removed + 1),
-                ChangeTag::Equal => (added, removed),
-            })
+        diff.iter_all_changes().fold((0, 0), |(added, removed), change| match change.tag() {
+            ChangeTag::Insert => (added + 1, removed),
+            ChangeTag::Delete => (added, removed + 1),
+            ChangeTag::Equal => (added, removed),
+        })
     }
 
     fn texts(&self, path: &str) -> (String, String) {
@@ -193,9 +168,7 @@ impl Patch {
 }
 
 fn diff<'a>(before: &'a str, after: &'a str) -> TextDiff<'a, 'a, str> {
-    TextDiffConfig::default()
-        .timeout(Duration::from_secs(2))
-        .diff_lines(before, after)
+    TextDiffConfig::default().timeout(Duration::from_secs(2)).diff_lines(before, after)
 }
 
 #[cfg(test)]
@@ -203,10 +176,7 @@ mod tests {
     use super::*;
 
     fn write(text: &str) -> Change {
-        Change::Write {
-            bytes: text.as_bytes().to_vec(),
-            executable: false,
-        }
+        Change::Write { bytes: text.as_bytes().to_vec(), executable: false }
     }
 
     #[test]
@@ -223,12 +193,7 @@ mod tests {
         ]);
         let patch = Patch::new(changes, before, Vec::new(), vec!["other".to_owned()]);
         assert_eq!((patch.added, patch.removed), (2, 3));
-        assert_eq!(
-            patch.warnings,
-            [Warning::Dropped {
-                path: "other".to_owned()
-            }]
-        );
+        assert_eq!(patch.warnings, [Warning::Dropped { path: "other".to_owned() }]);
         insta::assert_snapshot!(patch.unified_diff(), @r"
         --- a/changed
         +++ b/changed
@@ -259,14 +224,7 @@ mod tests {
             let before = BTreeMap::from([("a".to_owned(), long.clone().into_bytes())]);
             Patch::new(changes, before, Vec::new(), Vec::new()).warnings
         };
-        assert_eq!(
-            of("0\n"),
-            [Warning::Shrunk {
-                path: "a".to_owned(),
-                before: 100,
-                after: 1
-            }]
-        );
+        assert_eq!(of("0\n"), [Warning::Shrunk { path: "a".to_owned(), before: 100, after: 1 }]);
         assert_eq!(of(&"0\n".repeat(20)), []);
     }
 }

@@ -55,10 +55,7 @@ impl PathRules {
 }
 
 fn refused(pattern: &str, source: globset::Error) -> PathRulesError {
-    PathRulesError {
-        pattern: pattern.to_owned(),
-        source,
-    }
+    PathRulesError { pattern: pattern.to_owned(), source }
 }
 
 fn protected_glob(pattern: &str) -> Result<Glob, globset::Error> {
@@ -71,10 +68,7 @@ fn protected_glob(pattern: &str) -> Result<Glob, globset::Error> {
     if !pattern.contains('/') {
         glob = format!("**/{glob}");
     }
-    GlobBuilder::new(&glob)
-        .literal_separator(true)
-        .case_insensitive(true)
-        .build()
+    GlobBuilder::new(&glob).literal_separator(true).case_insensitive(true).build()
 }
 
 /// Why a path may not be touched.
@@ -115,13 +109,8 @@ pub(super) fn normalise(written: &str, is_known: impl Fn(&str) -> bool) -> Resul
     }
     let relative = path.trim_start_matches('/');
     if !is_known(path) {
-        let without_side = ["a/", "b/"]
-            .into_iter()
-            .find_map(|side| relative.strip_prefix(side));
-        if let Some(known) = [Some(relative), without_side]
-            .into_iter()
-            .flatten()
-            .find(|path| is_known(path))
+        let without_side = ["a/", "b/"].into_iter().find_map(|side| relative.strip_prefix(side));
+        if let Some(known) = [Some(relative), without_side].into_iter().flatten().find(|path| is_known(path))
         {
             path = known;
         }
@@ -159,16 +148,9 @@ fn plain(path: &str) -> Result<(), PathProblem> {
 /// spaces and what follows a colon, and gives short names; HFS+ ignores some invisible characters; both ignore case.
 /// See <https://github.com/git/git/blob/master/read-cache.c> (`verify_dotfile`) and CVE-2014-9390, CVE-2019-1353.
 fn is_dot_git(name: &str) -> bool {
-    let folded: String = name
-        .chars()
-        .filter(|character| !is_ignored_by_hfs(*character))
-        .map(fold_letter)
-        .collect();
-    let base = folded
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ' ']);
+    let folded: String =
+        name.chars().filter(|character| !is_ignored_by_hfs(*character)).map(fold_letter).collect();
+    let base = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     let short_name = |prefix: &str| {
         base.strip_prefix(prefix).is_some_and(|number| {
             !number.is_empty() && number.chars().all(|character| character.is_ascii_digit())
@@ -187,9 +169,9 @@ fn is_ignored_by_hfs(character: char) -> bool {
 fn fold_letter(character: char) -> char {
     match character {
         // Full-width forms.
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(character as u32 - 0xfee0)
-            .unwrap_or(character)
-            .to_ascii_lowercase(),
+        '\u{ff01}'..='\u{ff5e}' => {
+            char::from_u32(character as u32 - 0xfee0).unwrap_or(character).to_ascii_lowercase()
+        }
         'İ' | 'ı' => 'i',
         '\u{2024}' | '\u{fe52}' => '.',
         _ => character.to_ascii_lowercase(),
@@ -234,19 +216,10 @@ mod tests {
 
     #[test]
     fn a_wrong_prefix_of_a_known_path_is_dropped() {
-        for written in [
-            "src/cart.rs",
-            "./src/cart.rs",
-            "/src/cart.rs",
-            "a/src/cart.rs",
-            "b/src/cart.rs",
-            "src\\cart.rs",
-        ] {
-            assert_eq!(
-                normalise(written, known).as_deref(),
-                Ok("src/cart.rs"),
-                "{written}"
-            );
+        for written in
+            ["src/cart.rs", "./src/cart.rs", "/src/cart.rs", "a/src/cart.rs", "b/src/cart.rs", "src\\cart.rs"]
+        {
+            assert_eq!(normalise(written, known).as_deref(), Ok("src/cart.rs"), "{written}");
         }
         assert_eq!(normalise("a/b.rs", known).as_deref(), Ok("a/b.rs"));
         assert_eq!(normalise("a/new.rs", known).as_deref(), Ok("a/new.rs"));
@@ -266,10 +239,7 @@ mod tests {
             "src/",
             "a\u{0}b",
         ] {
-            assert!(
-                matches!(normalise(written, known), Err(PathProblem::NotPlain(_))),
-                "{written}"
-            );
+            assert!(matches!(normalise(written, known), Err(PathProblem::NotPlain(_))), "{written}");
         }
     }
 
@@ -292,30 +262,16 @@ mod tests {
             ".git\\config",
             "GITMOD~1",
         ] {
-            assert_eq!(
-                normalise(written, known),
-                Err(PathProblem::GitDirectory),
-                "{written}"
-            );
+            assert_eq!(normalise(written, known), Err(PathProblem::GitDirectory), "{written}");
         }
-        for written in [
-            ".gitignore",
-            ".github/x.yml",
-            "git/x",
-            "docs/git~",
-            ".gitx/y",
-            ".gitattributes",
-        ] {
+        for written in [".gitignore", ".github/x.yml", "git/x", "docs/git~", ".gitx/y", ".gitattributes"] {
             assert!(normalise(written, known).is_ok(), "{written}");
         }
     }
 
     #[test]
     fn links_submodules_and_settings_are_kept() {
-        let of = |mode| FileContent {
-            bytes: b"x".to_vec(),
-            mode,
-        };
+        let of = |mode| FileContent { bytes: b"x".to_vec(), mode };
         let files = MemoryTree::new([
             ("link".to_owned(), of(FileMode::Symlink)),
             ("module".to_owned(), of(FileMode::Gitlink)),
@@ -326,27 +282,12 @@ mod tests {
         let check = |path: &str| admit(path, &files, &rules);
         assert_eq!(check("link"), Err(PathProblem::Symlink("link".to_owned())));
         assert_eq!(check("link/x"), Err(PathProblem::Symlink("link".to_owned())));
-        assert_eq!(
-            check("module/x/y"),
-            Err(PathProblem::Submodule("module".to_owned()))
-        );
-        assert_eq!(
-            check("src/main.rs/x"),
-            Err(PathProblem::BelowFile("src/main.rs".to_owned()))
-        );
+        assert_eq!(check("module/x/y"), Err(PathProblem::Submodule("module".to_owned())));
+        assert_eq!(check("src/main.rs/x"), Err(PathProblem::BelowFile("src/main.rs".to_owned())));
         assert_eq!(check("src"), Err(PathProblem::Directory));
-        assert_eq!(
-            check("web/yarn.lock"),
-            Err(PathProblem::Protected("*.lock".to_owned()))
-        );
-        assert_eq!(
-            check(".GitHub/workflows/ci.yml"),
-            Err(PathProblem::Protected(".github/".to_owned()))
-        );
-        assert_eq!(
-            check("deploy/a/b.yml"),
-            Err(PathProblem::Protected("/deploy/**/*.yml".to_owned()))
-        );
+        assert_eq!(check("web/yarn.lock"), Err(PathProblem::Protected("*.lock".to_owned())));
+        assert_eq!(check(".GitHub/workflows/ci.yml"), Err(PathProblem::Protected(".github/".to_owned())));
+        assert_eq!(check("deploy/a/b.yml"), Err(PathProblem::Protected("/deploy/**/*.yml".to_owned())));
         assert_eq!(check("art/logo.svg"), Err(PathProblem::Lfs));
         assert_eq!(check("src/new.rs"), Ok(()));
         assert_eq!(check("src/github/x"), Ok(()));

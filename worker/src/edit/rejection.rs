@@ -42,9 +42,7 @@ impl Rejection {
         blocks: Vec<EditBlock>,
     ) -> Result<Patch, Self> {
         let mut draft = self.draft;
-        draft
-            .owed
-            .extend(self.failures.into_iter().map(|failure| failure.path));
+        draft.owed.extend(self.failures.into_iter().map(|failure| failure.path));
         draft.run(files, shown, rules, blocks)
     }
 
@@ -55,11 +53,7 @@ impl Rejection {
         let mut text = format!("{total} edit block(s) could not be applied. No file has been changed yet.\n");
         for (at, failure) in self.failures.iter().enumerate() {
             if text.len() > MOST_TEXT {
-                let _ = write!(
-                    text,
-                    "\nThe reasons of {} more block(s) are left out here.\n",
-                    total - at
-                );
+                let _ = write!(text, "\nThe reasons of {} more block(s) are left out here.\n", total - at);
                 break;
             }
             let _ = write!(text, "\n## {failure}\n");
@@ -155,10 +149,7 @@ pub struct NearestLines {
 
 impl From<Excerpt> for NearestLines {
     fn from(excerpt: Excerpt) -> Self {
-        Self {
-            first_line: excerpt.first_line,
-            lines: excerpt.lines,
-        }
+        Self { first_line: excerpt.first_line, lines: excerpt.lines }
     }
 }
 
@@ -185,11 +176,7 @@ impl fmt::Display for BlockFailure {
             FailureReason::NotFound { .. } => formatter.write_str("the SEARCH lines are not in the file."),
             FailureReason::Ambiguous { lines } => {
                 let shown: Vec<String> = lines.iter().take(10).map(ToString::to_string).collect();
-                let more = if lines.len() > shown.len() {
-                    " and more"
-                } else {
-                    ""
-                };
+                let more = if lines.len() > shown.len() { " and more" } else { "" };
                 write!(
                     formatter,
                     "the SEARCH fits {} places, at lines {}{more}; add lines around it until it fits one.",
@@ -209,17 +196,10 @@ impl BlockFailure {
     /// Adds what helps to correct the block.
     fn explain(&self, text: &mut String) {
         match &self.reason {
-            FailureReason::NotShown {
-                similar: Some(similar),
-                ..
-            } => {
+            FailureReason::NotShown { similar: Some(similar), .. } => {
                 let _ = writeln!(text, "Did you mean `{similar}`?");
             }
-            FailureReason::NotFound {
-                nearest,
-                already_at,
-                elsewhere,
-            } => {
+            FailureReason::NotFound { nearest, already_at, elsewhere } => {
                 if let BlockAction::Replace { search, .. } = &self.block.action {
                     text.push_str("You wrote:\n");
                     quote(text, search);
@@ -245,11 +225,7 @@ impl BlockFailure {
 
     fn show(&self, text: &mut String, what: &str, real: &NearestLines) {
         let last = real.first_line + real.lines.len().saturating_sub(1);
-        let _ = writeln!(
-            text,
-            "{what} of {} are {} to {last}, exactly:",
-            self.path, real.first_line
-        );
+        let _ = writeln!(text, "{what} of {} are {} to {last}, exactly:", self.path, real.first_line);
         quote(text, &real.lines);
     }
 }
@@ -281,9 +257,5 @@ fn summary(action: &BlockAction) -> String {
 }
 
 fn describe(failures: &[BlockFailure]) -> String {
-    failures
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -17,10 +17,7 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            waiting: Arc::new(AtomicU64::new(0)),
-        }
+        Self { start: Instant::now(), waiting: Arc::new(AtomicU64::new(0)) }
     }
 
     fn now(&self) -> u64 {
@@ -63,9 +60,7 @@ impl Counted {
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.activity
-            .waiting
-            .store(self.activity.now(), Ordering::Relaxed);
+        self.activity.waiting.store(self.activity.now(), Ordering::Relaxed);
         self.body.read(buffer)
     }
 }

@@ -39,23 +39,14 @@ pub fn checkout(
     let files = snapshot.tree().map_err(failed("open a commit", git_dir))?;
     let top =
         fs::open(tree, DIRECTORY, Mode::empty()).map_err(|source| unwritable(tree.display(), source))?;
-    let mut writer = Writer {
-        snapshot: &snapshot,
-        cancel,
-        written: 0,
-    };
+    let mut writer = Writer { snapshot: &snapshot, cancel, written: 0 };
     writer.directory(&files, top.as_fd(), "", 0)
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-const NEW_FILE: OFlags = OFlags::WRONLY
-    .union(OFlags::CREATE)
-    .union(OFlags::EXCL)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const NEW_FILE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// libgit2's own checkout asks the kernel several times as much per file, and takes twice as long. This one starts from
 /// an empty directory, goes down by descriptors and only ever creates, so no link can lead it out of the tree.
@@ -90,28 +81,17 @@ impl Writer<'_> {
             let io = |source: Errno| unwritable(&path, source);
             match EntryMode::of(entry.filemode()) {
                 Some(mode @ (EntryMode::Regular | EntryMode::Executable)) => {
-                    let bits = if mode == EntryMode::Executable {
-                        0o777
-                    } else {
-                        0o666
-                    };
+                    let bits = if mode == EntryMode::Executable { 0o777 } else { 0o666 };
                     let file = fs::openat(into, name, NEW_FILE, Mode::from(bits)).map_err(io)?;
                     let written = File::from(file).write_all(blob()?.content());
-                    written.map_err(|source| ObjectError::Unwritable {
-                        path: path.clone(),
-                        source,
-                    })?;
+                    written.map_err(|source| ObjectError::Unwritable { path: path.clone(), source })?;
                 }
                 Some(EntryMode::Symlink) => fs::symlinkat(blob()?.content(), into, name).map_err(io)?,
                 Some(EntryMode::Gitlink) => fs::mkdirat(into, name, Mode::from(0o777)).map_err(io)?,
                 None => {
                     fs::mkdirat(into, name, Mode::from(0o777)).map_err(io)?;
                     let below = fs::openat(into, name, DIRECTORY, Mode::empty()).map_err(io)?;
-                    let files = self
-                        .snapshot
-                        .repository()
-                        .find_tree(entry.id())
-                        .map_err(&library)?;
+                    let files = self.snapshot.repository().find_tree(entry.id()).map_err(&library)?;
                     self.directory(&files, below.as_fd(), &format!("{path}/"), depth + 1)?;
                 }
             }
@@ -126,20 +106,14 @@ impl Writer<'_> {
             return Err(ObjectError::Cancelled { git_dir: git_dir() });
         }
         if self.written > MAX_ENTRIES {
-            return Err(ObjectError::TooLarge {
-                git_dir: git_dir(),
-                what: "files",
-            });
+            return Err(ObjectError::TooLarge { git_dir: git_dir(), what: "files" });
         }
         Ok(())
     }
 }
 
 fn unwritable(path: impl ToString, source: Errno) -> ObjectError {
-    ObjectError::Unwritable {
-        path: path.to_string(),
-        source: source.into(),
-    }
+    ObjectError::Unwritable { path: path.to_string(), source: source.into() }
 }
 
 /// The paths to which the commit's own `.gitattributes` give a filter, with its name, e.g. `lfs`. What git holds of

@@ -46,13 +46,7 @@ fn read_request() -> Result<TransferRequest, String> {
 }
 
 fn transfer(request: TransferRequest, reporter: &Arc<Reporter>) -> Result<Line, GitError> {
-    let TransferRequest {
-        url,
-        git_dir,
-        token,
-        network,
-        job,
-    } = request;
+    let TransferRequest { url, git_dir, token, network, job } = request;
     let known = match job {
         Job::Fetch { .. } => Vec::new(),
         Job::Push { .. } => known_commits(&git_dir)?,
@@ -65,30 +59,12 @@ fn transfer(request: TransferRequest, reporter: &Arc<Reporter>) -> Result<Line, 
     let repository = repository::open_or_init(&git_dir);
     let repository = repository.map_err(|error| local("open the git directory", &error))?;
     match job {
-        Job::Fetch {
-            base,
-            agent_branch,
-            base_depth,
-            agent_depth,
-        } => {
-            let wanted = fetch::Wanted {
-                base,
-                agent_branch,
-                base_depth,
-                agent_depth,
-            };
+        Job::Fetch { base, agent_branch, base_depth, agent_depth } => {
+            let wanted = fetch::Wanted { base, agent_branch, base_depth, agent_depth };
             fetch::fetch(&link, &repository, &wanted, reporter).map(Line::Fetched)
         }
-        Job::Push {
-            commit,
-            branch,
-            expected,
-        } => {
-            let update = push::Update {
-                commit,
-                branch,
-                expected,
-            };
+        Job::Push { commit, branch, expected } => {
+            let update = push::Update { commit, branch, expected };
             push::push(&link, &repository, &update, reporter).map(Line::Pushed)
         }
     }
@@ -115,10 +91,9 @@ pub(super) fn local(action: &str, error: &git2::Error) -> GitError {
 /// libgit2 stopped: for the reason the link kept, else for what it says itself.
 pub(super) fn stopped(link: &Link, error: &git2::Error) -> GitError {
     link.take_failure().unwrap_or_else(|| match error.class() {
-        git2::ErrorClass::Net | git2::ErrorClass::Indexer | git2::ErrorClass::Zlib => GitError::Corrupt {
-            host: link.url().authority(),
-            detail: error.message().to_owned(),
-        },
+        git2::ErrorClass::Net | git2::ErrorClass::Indexer | git2::ErrorClass::Zlib => {
+            GitError::Corrupt { host: link.url().authority(), detail: error.message().to_owned() }
+        }
         _ => local("carry out the transfer", error),
     })
 }
@@ -162,9 +137,7 @@ struct Reported {
 impl Reporter {
     pub(super) fn progress(&self, progress: Progress) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = state
-            .progress_at
-            .is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
+        let due = state.progress_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
         if due && !state.finished {
             state.progress_at = Some(Instant::now());
             write(&Line::Progress(progress));

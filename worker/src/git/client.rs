@@ -36,7 +36,5 @@ pub(super) fn client(network: &Network) -> Result<Client, GitError> {
         }
         builder = builder.tls_certs_merge(certificates);
     }
-    builder
-        .build()
-        .map_err(|error| other(format!("cannot build the HTTP client: {error:?}")))
+    builder.build().map_err(|error| other(format!("cannot build the HTTP client: {error:?}")))
 }

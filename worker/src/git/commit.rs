@@ -110,10 +110,7 @@ pub fn commit(git_dir: &Path, new: &NewCommit) -> Result<CommitId, CommitError> 
     let library = failed("make a commit", git_dir);
     let repository = open(git_dir).map_err(&library)?;
     let find = || {
-        let parents = new
-            .parents
-            .iter()
-            .map(|parent| repository.find_commit(oid(parent)?));
+        let parents = new.parents.iter().map(|parent| repository.find_commit(oid(parent)?));
         let parents: Vec<git2::Commit<'_>> = parents.collect::<Result<_, git2::Error>>()?;
         let tree = match parents.first() {
             Some(parent) => parent.tree()?,
@@ -125,15 +122,10 @@ pub fn commit(git_dir: &Path, new: &NewCommit) -> Result<CommitId, CommitError> 
     let mut paths: Vec<&str> = new.changes.iter().map(Change::path).collect();
     paths.sort_unstable();
     if let Some(pair) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(CommitError::Twice {
-            path: pair[0].to_owned(),
-        });
+        return Err(CommitError::Twice { path: pair[0].to_owned() });
     }
 
-    let builder = Builder {
-        git_dir,
-        repository: &repository,
-    };
+    let builder = Builder { git_dir, repository: &repository };
     let after = builder.delete(&before, &new.changes)?;
     let after = builder.write(&after, &new.changes)?;
     if after.id() == before.id() && !new.allow_empty {
@@ -159,8 +151,7 @@ impl<'a> Builder<'a> {
         for change in changes {
             if let Change::Delete { path } = change {
                 check_path(path)?;
-                self.file_at(before, path)?
-                    .ok_or_else(|| CommitError::Missing { path: path.clone() })?;
+                self.file_at(before, path)?.ok_or_else(|| CommitError::Missing { path: path.clone() })?;
                 updates.remove(path);
             }
         }
@@ -170,24 +161,12 @@ impl<'a> Builder<'a> {
     fn write(&self, before: &Tree<'a>, changes: &[Change]) -> Result<Tree<'a>, CommitError> {
         let mut updates = TreeUpdateBuilder::new();
         for change in changes {
-            if let Change::Write {
-                path,
-                bytes,
-                executable,
-            } = change
-            {
+            if let Change::Write { path, bytes, executable } = change {
                 check_path(path)?;
                 let now = self.file_at(before, path)?;
                 let executable = executable.unwrap_or(now == Some(Mode::Executable));
-                let mode = if executable {
-                    FileMode::BlobExecutable
-                } else {
-                    FileMode::Blob
-                };
-                let blob = self
-                    .repository
-                    .blob(bytes)
-                    .map_err(failed("write a file", self.git_dir))?;
+                let mode = if executable { FileMode::BlobExecutable } else { FileMode::Blob };
+                let blob = self.repository.blob(bytes).map_err(failed("write a file", self.git_dir))?;
                 updates.upsert(path.as_str(), blob, mode);
             }
         }
@@ -203,11 +182,7 @@ impl<'a> Builder<'a> {
     /// The mode of the file at `path`, none when there is nothing; an error when it is no file, or lies behind one.
     fn file_at(&self, tree: &Tree<'_>, path: &str) -> Result<Option<Mode>, CommitError> {
         let blocked = |obstacle: &str, what| {
-            Err(CommitError::Obstacle {
-                path: path.to_owned(),
-                obstacle: obstacle.to_owned(),
-                what,
-            })
+            Err(CommitError::Obstacle { path: path.to_owned(), obstacle: obstacle.to_owned(), what })
         };
         let library = failed("look up a path", self.git_dir);
         let mut directory = tree.clone();
@@ -215,9 +190,7 @@ impl<'a> Builder<'a> {
         loop {
             let end = path[start..].find('/').map(|offset| start + offset);
             let name = &path[start..end.unwrap_or(path.len())];
-            let entry = directory
-                .get_name(name)
-                .map(|entry| (entry.id(), Mode::of(entry.filemode())));
+            let entry = directory.get_name(name).map(|entry| (entry.id(), Mode::of(entry.filemode())));
             let Some((id, mode)) = entry else { return Ok(None) };
             let here = &path[..end.unwrap_or(path.len())];
             match (mode, end) {

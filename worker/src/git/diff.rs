@@ -5,8 +5,8 @@ use std::path::Path;
 use git2::{Delta, Diff, DiffFormat, DiffLineType, DiffOptions, Patch, Repository};
 use jira_agent::domain::CommitId;
 
-use super::history::first_parent;
 use super::ObjectError;
+use super::history::first_parent;
 use super::repository::{failed, oid, open};
 
 /// How much two commits differ.
@@ -57,11 +57,7 @@ pub fn diff_stat(git_dir: &Path, base: &CommitId, head: &CommitId) -> Result<Dif
     compare(git_dir, base, head, |diff| {
         let stats = diff.stats()?;
         let (files, insertions, deletions) = (stats.files_changed(), stats.insertions(), stats.deletions());
-        Ok(DiffStat {
-            files,
-            insertions,
-            deletions,
-        })
+        Ok(DiffStat { files, insertions, deletions })
     })
 }
 
@@ -92,16 +88,8 @@ pub fn changed_paths(
                 Delta::Deleted => ChangeKind::Deleted,
                 _ => ChangeKind::Modified,
             };
-            let file = if kind == ChangeKind::Deleted {
-                delta.old_file()
-            } else {
-                delta.new_file()
-            };
-            let path = file
-                .path_bytes()
-                .map(String::from_utf8_lossy)
-                .unwrap_or_default()
-                .into_owned();
+            let file = if kind == ChangeKind::Deleted { delta.old_file() } else { delta.new_file() };
+            let path = file.path_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
             ChangedPath { path, kind }
         });
         Ok(changed.collect())
@@ -175,9 +163,7 @@ fn compare<T>(
     let work = || {
         let repository = open(git_dir)?;
         let tree = |repository: &Repository, commit: &CommitId| {
-            repository
-                .find_commit(oid(commit)?)
-                .map(|commit| commit.tree_id())
+            repository.find_commit(oid(commit)?).map(|commit| commit.tree_id())
         };
         let (old, new) = (tree(&repository, base)?, tree(&repository, head)?);
         let (old, new) = (repository.find_tree(old)?, repository.find_tree(new)?);
@@ -186,4 +172,3 @@ fn compare<T>(
     };
     work().map_err(failed("compare two commits", git_dir))
 }
-

@@ -27,34 +27,19 @@ pub(super) fn fetch(
     wanted: &Wanted,
     reporter: &Reporter,
 ) -> Result<FetchOutcome, GitError> {
-    let mut download = Download {
-        link,
-        repository,
-        reporter,
-        objects: 0,
-    };
+    let mut download = Download { link, repository, reporter, objects: 0 };
     let mut remote = download.remote()?;
     let (connection, heads) = download.connect(&mut remote)?;
-    let missing = |branch: String| GitError::BranchMissing {
-        url: link.url().to_string(),
-        branch,
-    };
+    let missing = |branch: String| GitError::BranchMissing { url: link.url().to_string(), branch };
     if heads.all.is_empty() {
-        return Err(GitError::Empty {
-            url: link.url().to_string(),
-        });
+        return Err(GitError::Empty { url: link.url().to_string() });
     }
     let base_branch = wanted.base.clone().or_else(|| heads.default.clone());
     let base_branch = base_branch.ok_or_else(|| missing("HEAD".to_owned()))?;
-    let base = heads
-        .find(&base_branch)
-        .ok_or_else(|| missing(base_branch.to_string()))?;
+    let base = heads.find(&base_branch).ok_or_else(|| missing(base_branch.to_string()))?;
     download.branch(connection, &base_branch, base, wanted.base_depth)?;
 
-    let agent = wanted
-        .agent_branch
-        .as_ref()
-        .filter(|branch| heads.find(branch).is_some());
+    let agent = wanted.agent_branch.as_ref().filter(|branch| heads.find(branch).is_some());
     let agent_head = match agent {
         Some(branch) => download.agent_branch(branch, wanted.agent_depth)?,
         None => None,
@@ -80,26 +65,15 @@ struct Heads {
 
 impl Heads {
     fn new(listed: &[git2::RemoteHead<'_>]) -> Self {
-        let default = listed
-            .iter()
-            .find(|head| head.name() == "HEAD")
-            .and_then(git2::RemoteHead::symref_target);
+        let default =
+            listed.iter().find(|head| head.name() == "HEAD").and_then(git2::RemoteHead::symref_target);
         let default = default.and_then(|target| target.strip_prefix("refs/heads/")?.parse().ok());
-        Self {
-            all: listed
-                .iter()
-                .map(|head| (head.name().to_owned(), head.oid()))
-                .collect(),
-            default,
-        }
+        Self { all: listed.iter().map(|head| (head.name().to_owned(), head.oid())).collect(), default }
     }
 
     fn find(&self, branch: &BranchName) -> Option<Oid> {
         let reference = branch.reference();
-        self.all
-            .iter()
-            .find(|(name, _)| *name == reference)
-            .map(|(_, oid)| *oid)
+        self.all.iter().find(|(name, _)| *name == reference).map(|(_, oid)| *oid)
     }
 }
 
@@ -165,17 +139,13 @@ impl<'a> Download<'a> {
         let noted = format!("refs/remotes/origin/{branch}");
         let refspec = format!("+{}:{noted}", branch.reference());
         let remote = connection.remote();
-        remote
-            .download(&[refspec], Some(&mut options))
-            .map_err(|error| stopped(self.link, &error))?;
+        remote.download(&[refspec], Some(&mut options)).map_err(|error| stopped(self.link, &error))?;
         self.objects += remote.stats().received_objects() as u64;
 
         let note = || {
             self.repository.find_commit(head)?;
             self.repository.reference(&noted, head, true, "fetch")
         };
-        note()
-            .map_err(|error| local("note the fetched commit", &error))
-            .map(drop)
+        note().map_err(|error| local("note the fetched commit", &error)).map(drop)
     }
 }

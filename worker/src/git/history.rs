@@ -67,12 +67,7 @@ pub fn first_parent(git_dir: &Path, commit: &CommitId) -> Result<Option<CommitId
 pub fn trailers(message: &str) -> Vec<(String, String)> {
     // A message with a NUL byte has no trailers that could be trusted.
     git2::message_trailers_strs(message)
-        .map(|found| {
-            found
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect()
-        })
+        .map(|found| found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
         .unwrap_or_default()
 }
 
@@ -148,15 +143,11 @@ pub fn merge_base(git_dir: &Path, one: &CommitId, two: &CommitId) -> Result<Merg
 }
 
 fn both_here(repository: &Repository, one: &CommitId, two: &CommitId) -> bool {
-    [one, two]
-        .into_iter()
-        .all(|commit| oid(commit).and_then(|oid| repository.find_commit(oid)).is_ok())
+    [one, two].into_iter().all(|commit| oid(commit).and_then(|oid| repository.find_commit(oid)).is_ok())
 }
 
 fn is_shallow(git_dir: &Path) -> Result<bool, ObjectError> {
-    open(git_dir)
-        .map(|repository| repository.is_shallow())
-        .map_err(failed("open", git_dir))
+    open(git_dir).map(|repository| repository.is_shallow()).map_err(failed("open", git_dir))
 }
 
 #[cfg(test)]
@@ -168,10 +159,7 @@ mod tests {
         let message =
             "PROJ-1: Mend the cart\n\nNote: not a trailer\n\nJira-Agent-Run: 01K\nSigned-off-by: A <a@b.c>\n";
         let expected = [("Jira-Agent-Run", "01K"), ("Signed-off-by", "A <a@b.c>")];
-        assert_eq!(
-            trailers(message),
-            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
-        );
+        assert_eq!(trailers(message), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(trailers("PROJ-1: Mend the cart"), []);
         assert_eq!(trailers(""), []);
     }

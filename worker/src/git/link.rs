@@ -126,17 +126,11 @@ impl Link {
                 base = self.redirected(&address, response.headers(), tail)?;
                 continue;
             }
-            let answer = self.answer(
-                response,
-                &format!("application/x-{}-advertisement", service.name()),
-            )?;
+            let answer = self.answer(response, &format!("application/x-{}-advertisement", service.name()))?;
             *lock(&self.base) = base;
             return Ok(answer);
         }
-        Err(other(format!(
-            "{} redirects more than {MAX_REDIRECTS} times",
-            self.url
-        )))
+        Err(other(format!("{} redirects more than {MAX_REDIRECTS} times", self.url)))
     }
 
     /// Sends a request's body and gives its answer.
@@ -167,10 +161,7 @@ impl Link {
             None => request,
         };
         let _waiting = self.activity.wait();
-        request
-            .header(USER_AGENT, AGENT)
-            .send()
-            .map_err(|error| self.unreachable(&error))
+        request.header(USER_AGENT, AGENT).send().map_err(|error| self.unreachable(&error))
     }
 
     fn redirected(&self, from: &Url, headers: &HeaderMap, tail: &str) -> Result<Url, GitError> {
@@ -199,21 +190,14 @@ impl Link {
             return Err(self.refused(response));
         }
         let found = header(response.headers(), CONTENT_TYPE.as_str());
-        if found
-            .split(';')
-            .next()
-            .is_none_or(|found| found.trim() != content_type)
-        {
+        if found.split(';').next().is_none_or(|found| found.trim() != content_type) {
             return Err(other(format!(
                 "{} answers `{}` where git's `{content_type}` was expected; check that it is a repository's address",
                 self.url,
                 clean(found.as_bytes(), 100)
             )));
         }
-        Ok(Answer {
-            response,
-            link: Arc::clone(self),
-        })
+        Ok(Answer { response, link: Arc::clone(self) })
     }
 
     fn refused(&self, response: Response) -> GitError {
@@ -227,23 +211,12 @@ impl Link {
             StatusCode::FORBIDDEN if retry_after.is_some() || exhausted => {
                 GitError::RateLimited { host, retry_after }
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GitError::Unauthorized {
-                host,
-                status: status.as_u16(),
-                detail: self.error_body(response),
-            },
-            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound {
-                url: self.url.to_string(),
-            },
-            status if status.is_server_error() => GitError::ServerError {
-                host,
-                status: status.as_u16(),
-            },
-            status => other(format!(
-                "{} answers HTTP {status}: {}",
-                self.url,
-                self.error_body(response)
-            )),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                GitError::Unauthorized { host, status: status.as_u16(), detail: self.error_body(response) }
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound { url: self.url.to_string() },
+            status if status.is_server_error() => GitError::ServerError { host, status: status.as_u16() },
+            status => other(format!("{} answers HTTP {status}: {}", self.url, self.error_body(response))),
         }
     }
 
@@ -265,10 +238,7 @@ impl Link {
             detail = format!("{detail}: {error}");
             cause = error.source();
         }
-        GitError::Unreachable {
-            host: self.url.authority(),
-            detail: clean(detail.as_bytes(), 500),
-        }
+        GitError::Unreachable { host: self.url.authority(), detail: clean(detail.as_bytes(), 500) }
     }
 }
 
@@ -302,10 +272,7 @@ fn below(base: &Url, tail: &str) -> Url {
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// `Retry-After` as seconds or as a date: <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
@@ -340,10 +307,7 @@ mod tests {
             retry_after(&headers, now)
         };
         assert_eq!(read("17"), Some(Duration::from_secs(17)));
-        assert_eq!(
-            read("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(Duration::from_secs(7))
-        );
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(7)));
         assert_eq!(read("soon"), None);
     }
 }

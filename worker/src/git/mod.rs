@@ -29,7 +29,10 @@ mod history;
 pub use checkout::{checkout, filtered_paths, is_lfs_pointer};
 pub use child::{TRANSFER_COMMAND, transfer_main};
 pub use commit::{Change, CommitError, Identity, NewCommit, commit};
-pub use diff::{ChangeKind, ChangedPath, DiffStat, FileStat, UnifiedDiff, changed_files, changed_paths, diff_stat, unified_diff};
+pub use diff::{
+    ChangeKind, ChangedPath, DiffStat, FileStat, UnifiedDiff, changed_files, changed_paths, diff_stat,
+    unified_diff,
+};
 pub use error::GitError;
 pub use history::{
     Ancestry, MergeBase, RUN_TRAILER, ancestry, find_run_commit, first_parent, merge_base, message, trailers,

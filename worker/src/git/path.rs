@@ -30,10 +30,7 @@ pub fn check_path(path: &str) -> Result<(), UnsafePath> {
         path.split('/').find_map(broken_part)
     };
     match broken {
-        Some(why) => Err(UnsafePath {
-            path: path.chars().take(200).collect(),
-            why,
-        }),
+        Some(why) => Err(UnsafePath { path: path.chars().take(200).collect(), why }),
         None => Ok(()),
     }
 }
@@ -49,10 +46,7 @@ pub(super) fn check_name(name: &[u8], path: &str) -> Result<(), UnsafePath> {
         _ => None,
     };
     match broken {
-        Some(why) => Err(UnsafePath {
-            path: path.chars().take(200).collect(),
-            why,
-        }),
+        Some(why) => Err(UnsafePath { path: path.chars().take(200).collect(), why }),
         None => Ok(()),
     }
 }
@@ -76,14 +70,9 @@ fn is_git_directory(part: &str) -> bool {
         .flat_map(fold)
         .collect::<String>()
         .to_lowercase();
-    let name = folded
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ' ']);
-    let short = name
-        .strip_prefix("git~")
-        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    let short =
+        name.strip_prefix("git~").is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     name == ".git" || short
 }
 
@@ -112,17 +101,9 @@ mod tests {
 
     #[test]
     fn ordinary_paths_are_fine() {
-        for path in [
-            "a",
-            "src/main.rs",
-            ".gitignore",
-            ".github/x.yml",
-            "a b/ü.txt",
-            "x.git",
-            "git~x",
-            "..a",
-            "a/..b",
-        ] {
+        for path in
+            ["a", "src/main.rs", ".gitignore", ".github/x.yml", "a b/ü.txt", "x.git", "git~x", "..a", "a/..b"]
+        {
             assert_eq!(check_path(path), Ok(()), "{path}");
         }
     }

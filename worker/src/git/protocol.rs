@@ -38,17 +38,8 @@ pub(super) struct Network {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub(super) enum Job {
-    Fetch {
-        base: Option<BranchName>,
-        agent_branch: Option<BranchName>,
-        base_depth: u32,
-        agent_depth: u32,
-    },
-    Push {
-        commit: CommitId,
-        branch: BranchName,
-        expected: Option<CommitId>,
-    },
+    Fetch { base: Option<BranchName>, agent_branch: Option<BranchName>, base_depth: u32, agent_depth: u32 },
+    Push { commit: CommitId, branch: BranchName, expected: Option<CommitId> },
 }
 
 /// One line of the child's answer; the last one is not `Progress`.
@@ -176,11 +167,7 @@ mod tests {
         let sent = serde_json::to_string(&network).unwrap();
         assert!(sent.contains("u:p@proxy"));
         assert_eq!(
-            serde_json::from_str::<Network>(&sent)
-                .unwrap()
-                .proxy
-                .unwrap()
-                .expose(),
+            serde_json::from_str::<Network>(&sent).unwrap().proxy.unwrap().expose(),
             "http://u:p@proxy"
         );
     }

@@ -55,11 +55,7 @@ pub(super) fn push(
                 return Ok(PushOutcome::LeaseLost { found });
             }
             let refusal = clean(refusal.as_bytes(), MAX_MESSAGE_BYTES);
-            let message = if messages.is_empty() {
-                refusal
-            } else {
-                format!("{refusal}\n{messages}")
-            };
+            let message = if messages.is_empty() { refusal } else { format!("{refusal}\n{messages}") };
             Ok(PushOutcome::Refused { message })
         }
         (Ok(()), None) => Ok(PushOutcome::Pushed { messages }),
@@ -78,10 +74,7 @@ struct Heard {
 fn callbacks<'a>(heard: &'a Heard, update: &'a Update, reporter: &'a Reporter) -> RemoteCallbacks<'a> {
     let mut callbacks = RemoteCallbacks::new();
     callbacks.push_negotiation(move |updates| {
-        let found = updates
-            .first()
-            .map(git2::PushUpdate::src)
-            .filter(|oid| !oid.is_zero());
+        let found = updates.first().map(git2::PushUpdate::src).filter(|oid| !oid.is_zero());
         let found = found.map(repository::commit_id).transpose()?;
         let clear = if found.as_ref() == Some(&update.commit) {
             PushOutcome::AlreadyThere
@@ -108,11 +101,7 @@ fn callbacks<'a>(heard: &'a Heard, update: &'a Update, reporter: &'a Reporter) -
     });
     callbacks.push_transfer_progress(move |objects, total_objects, bytes| {
         let (objects, total_objects, bytes) = (objects as u64, total_objects as u64, bytes as u64);
-        reporter.progress(Progress {
-            objects,
-            total_objects,
-            bytes,
-        });
+        reporter.progress(Progress { objects, total_objects, bytes });
     });
     callbacks
 }
@@ -122,11 +111,8 @@ fn look(link: &Link, repository: &Repository, reference: &str) -> Result<Option<
     let find = || {
         let mut remote = repository.remote_anonymous(&link.url().clone_url())?;
         let connection = remote.connect_auth(Direction::Push, None, None)?;
-        let found: Option<Oid> = connection
-            .list()?
-            .iter()
-            .find(|head| head.name() == reference)
-            .map(git2::RemoteHead::oid);
+        let found: Option<Oid> =
+            connection.list()?.iter().find(|head| head.name() == reference).map(git2::RemoteHead::oid);
         found.map(repository::commit_id).transpose()
     };
     find().map_err(|error| stopped(link, &error))

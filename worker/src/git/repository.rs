@@ -72,11 +72,7 @@ pub struct LibraryError(git2::Error);
 
 /// Turns a libgit2 error into ours: `.map_err(failed("read a blob", git_dir))`.
 pub(super) fn failed(action: &'static str, git_dir: &Path) -> impl Fn(git2::Error) -> ObjectError {
-    move |error| ObjectError::Library {
-        action,
-        git_dir: git_dir.to_owned(),
-        source: LibraryError(error),
-    }
+    move |error| ObjectError::Library { action, git_dir: git_dir.to_owned(), source: LibraryError(error) }
 }
 
 /// Opens the git directory without obeying any configuration, its own included.
@@ -91,11 +87,7 @@ pub(super) fn open(git_dir: &Path) -> Result<Repository, git2::Error> {
 pub(super) fn open_or_init(git_dir: &Path) -> Result<Repository, git2::Error> {
     if !git_dir.join("HEAD").exists() {
         let mut options = RepositoryInitOptions::new();
-        options
-            .bare(true)
-            .external_template(false)
-            .mkpath(true)
-            .initial_head("unused");
+        options.bare(true).external_template(false).mkpath(true).initial_head("unused");
         Repository::init_opts(git_dir, &options)?;
     }
     open(git_dir)
@@ -106,7 +98,5 @@ pub(super) fn oid(commit: &CommitId) -> Result<Oid, git2::Error> {
 }
 
 pub(super) fn commit_id(oid: Oid) -> Result<CommitId, git2::Error> {
-    oid.to_string()
-        .parse()
-        .map_err(|_| git2::Error::from_str("libgit2 gave an object id that is not one"))
+    oid.to_string().parse().map_err(|_| git2::Error::from_str("libgit2 gave an object id that is not one"))
 }

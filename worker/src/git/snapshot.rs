@@ -75,12 +75,7 @@ impl Snapshot {
             Ok((repository, tree))
         };
         let (repository, tree) = find().map_err(failed("open a commit", git_dir))?;
-        Ok(Self {
-            git_dir: git_dir.to_owned(),
-            commit: commit.clone(),
-            repository,
-            tree,
-        })
+        Ok(Self { git_dir: git_dir.to_owned(), commit: commit.clone(), repository, tree })
     }
 
     /// The commit.
@@ -114,18 +109,10 @@ impl Snapshot {
                     _ => objects.read_header(entry.id()).map_err(&library)?.0 as u64,
                 };
                 let oid = entry.id().to_string();
-                entries.push(Entry {
-                    path,
-                    mode,
-                    size,
-                    oid,
-                });
+                entries.push(Entry { path, mode, size, oid });
             }
             if entries.len() + directories.len() > MAX_ENTRIES {
-                return Err(ObjectError::TooLarge {
-                    git_dir: self.git_dir.clone(),
-                    what: "files",
-                });
+                return Err(ObjectError::TooLarge { git_dir: self.git_dir.clone(), what: "files" });
             }
         }
         entries.sort_unstable_by(|one, two| one.path.cmp(&two.path));
@@ -148,10 +135,7 @@ impl Snapshot {
         if entry.kind() != Some(ObjectType::Blob) {
             return Err(ObjectError::NotAFile { path, commit });
         }
-        let blob = self
-            .repository
-            .find_blob(entry.id())
-            .map_err(failed("read a file", &self.git_dir))?;
+        let blob = self.repository.find_blob(entry.id()).map_err(failed("read a file", &self.git_dir))?;
         Ok(blob.content().to_owned())
     }
 

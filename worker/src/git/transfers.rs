@@ -74,10 +74,7 @@ impl Transfers {
     /// [`TRANSFER_COMMAND`]: normally `std::env::current_exe()`.
     #[must_use]
     pub fn new(program: PathBuf, http: &HttpConfig) -> Self {
-        Self {
-            program,
-            http: http.clone(),
-        }
+        Self { program, http: http.clone() }
     }
 
     /// Fetches one branch, and the agent's branch when the remote has it.
@@ -91,30 +88,11 @@ impl Transfers {
         timeout: Duration,
         progress: impl FnMut(Progress),
     ) -> Result<FetchOutcome, GitError> {
-        let FetchRequest {
-            url,
-            git_dir,
-            token,
-            base,
-            agent_branch,
-            base_depth,
-            agent_depth,
-        } = request;
-        let job = Job::Fetch {
-            base,
-            agent_branch,
-            base_depth,
-            agent_depth,
-        };
+        let FetchRequest { url, git_dir, token, base, agent_branch, base_depth, agent_depth } = request;
+        let job = Job::Fetch { base, agent_branch, base_depth, agent_depth };
         let started = Instant::now();
-        match self
-            .run(self.request(url, &git_dir, token, job), cancel, timeout, progress)
-            .await?
-        {
-            Line::Fetched(outcome) => Ok(FetchOutcome {
-                duration: started.elapsed(),
-                ..outcome
-            }),
+        match self.run(self.request(url, &git_dir, token, job), cancel, timeout, progress).await? {
+            Line::Fetched(outcome) => Ok(FetchOutcome { duration: started.elapsed(), ..outcome }),
             line => Err(unexpected(&line)),
         }
     }
@@ -131,23 +109,9 @@ impl Transfers {
         timeout: Duration,
         progress: impl FnMut(Progress),
     ) -> Result<PushOutcome, GitError> {
-        let PushRequest {
-            url,
-            git_dir,
-            token,
-            commit,
-            branch,
-            expected,
-        } = request;
-        let job = Job::Push {
-            commit,
-            branch,
-            expected,
-        };
-        match self
-            .run(self.request(url, &git_dir, token, job), cancel, timeout, progress)
-            .await?
-        {
+        let PushRequest { url, git_dir, token, commit, branch, expected } = request;
+        let job = Job::Push { commit, branch, expected };
+        match self.run(self.request(url, &git_dir, token, job), cancel, timeout, progress).await? {
             Line::Pushed(outcome) => Ok(outcome),
             line => Err(unexpected(&line)),
         }
@@ -156,28 +120,13 @@ impl Transfers {
     fn request(&self, url: RepoUrl, git_dir: &Path, token: Option<Secret>, job: Job) -> TransferRequest {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let network = Network {
-            proxy: self
-                .http
-                .proxy
-                .clone()
-                .or_else(|| proxy_of_environment(url.origin().scheme())),
-            no_proxy: self
-                .http
-                .proxy
-                .is_none()
-                .then(|| variable(&["no_proxy", "NO_PROXY"]))
-                .flatten(),
+            proxy: self.http.proxy.clone().or_else(|| proxy_of_environment(url.origin().scheme())),
+            no_proxy: self.http.proxy.is_none().then(|| variable(&["no_proxy", "NO_PROXY"])).flatten(),
             ca_file: self.http.ca_file.as_deref().map(absolute),
             connect_timeout: self.http.connect_timeout,
             idle_timeout: self.http.timeout,
         };
-        TransferRequest {
-            url,
-            git_dir: absolute(git_dir),
-            token,
-            network,
-            job,
-        }
+        TransferRequest { url, git_dir: absolute(git_dir), token, network, job }
     }
 
     async fn run(
@@ -225,34 +174,20 @@ impl Running {
             // No user, no configuration: a directory that does not exist is as empty as one can be.
             .env("HOME", "/nonexistent")
             .env("XDG_CONFIG_HOME", "/nonexistent")
-            .envs(
-                KEPT_VARIABLES
-                    .iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
+            .envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .kill_on_drop(true);
-        let start = |error| {
-            other(format!(
-                "cannot start {} {TRANSFER_COMMAND}: {error}",
-                program.display()
-            ))
-        };
+        let start = |error| other(format!("cannot start {} {TRANSFER_COMMAND}: {error}", program.display()));
         let mut child = command.spawn().map_err(start)?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(other("the transfer process has no pipes".to_owned()));
         };
         let lines = FramedRead::new(output, LinesCodec::new_with_max_length(MAX_LINE_BYTES));
-        Ok(Self {
-            child,
-            group,
-            input,
-            lines,
-        })
+        Ok(Self { child, group, input, lines })
     }
 
     /// Hands over the request and listens until the last line.
@@ -316,14 +251,9 @@ fn proxy_of_environment(scheme: &str) -> Option<Secret> {
 }
 
 fn variable(names: &[&str]) -> Option<String> {
-    names
-        .iter()
-        .filter_map(|name| env::var(name).ok())
-        .find(|value| !value.is_empty())
+    names.iter().filter_map(|name| env::var(name).ok()).find(|value| !value.is_empty())
 }
 
 fn unexpected(line: &Line) -> GitError {
-    other(format!(
-        "the transfer process answered something else than was asked: {line:?}"
-    ))
+    other(format!("the transfer process answered something else than was asked: {line:?}"))
 }

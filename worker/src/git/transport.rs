@@ -13,17 +13,9 @@ use super::GitError;
 use super::link::{Answer, GitService, Link, other};
 
 /// Makes libgit2 use `link` for `http` and `https`, and no configuration of the machine or its user.
-#[expect(
-    unsafe_code,
-    reason = "libgit2 keeps transports and search paths in globals without a lock"
-)]
+#[expect(unsafe_code, reason = "libgit2 keeps transports and search paths in globals without a lock")]
 pub(super) fn install(link: &Arc<Link>) -> Result<(), git2::Error> {
-    let levels = [
-        ConfigLevel::ProgramData,
-        ConfigLevel::System,
-        ConfigLevel::XDG,
-        ConfigLevel::Global,
-    ];
+    let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
     for level in levels {
         // SAFETY: called once, at the start of the transfer process, before any other use of libgit2.
         unsafe { git2::opts::set_search_path(level, "")? };
@@ -32,13 +24,7 @@ pub(super) fn install(link: &Arc<Link>) -> Result<(), git2::Error> {
         let link = Arc::clone(link);
         let factory = move |remote: &git2::Remote<'_>| {
             // A stateless remote: every request is an exchange of its own.
-            Transport::smart(
-                remote,
-                true,
-                Subtransport {
-                    link: Arc::clone(&link),
-                },
-            )
+            Transport::smart(remote, true, Subtransport { link: Arc::clone(&link) })
         };
         // SAFETY: as above; no other thread uses libgit2.
         unsafe { git2::transport::register(scheme, factory)? };
@@ -59,11 +45,7 @@ impl SmartSubtransport for Subtransport {
             Service::ReceivePackLs => (GitService::ReceivePack, true),
             Service::ReceivePack => (GitService::ReceivePack, false),
         };
-        let state = if listing {
-            State::Fresh
-        } else {
-            State::Writing(link.spool())
-        };
+        let state = if listing { State::Fresh } else { State::Writing(link.spool()) };
         let mut exchange = Exchange { link, service, state };
         if listing {
             exchange.list().map_err(|error| exchange.reported(error))?;
@@ -104,11 +86,7 @@ impl Exchange {
     fn reported(&self, error: GitError) -> git2::Error {
         self.link.fail(error);
         // The typed failure travels beside libgit2, which only needs to stop.
-        git2::Error::new(
-            ErrorCode::GenericError,
-            ErrorClass::Net,
-            "the remote could not be used",
-        )
+        git2::Error::new(ErrorCode::GenericError, ErrorClass::Net, "the remote could not be used")
     }
 }
 
@@ -140,9 +118,7 @@ impl Write for Exchange {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.state {
             State::Writing(body) => body.write(bytes).inspect_err(|error| {
-                self.link.fail(other(format!(
-                    "cannot spool the request in the workspace: {error}"
-                )));
+                self.link.fail(other(format!("cannot spool the request in the workspace: {error}")));
             }),
             State::Fresh | State::Reading(..) => Err(io::ErrorKind::InvalidInput.into()),
         }
@@ -183,9 +159,7 @@ fn read_packet(from: &mut impl Read, copy: &mut Vec<u8>) -> io::Result<Vec<u8>> 
     let mut prefix = [0; 4];
     from.read_exact(&mut prefix)?;
     copy.extend_from_slice(&prefix);
-    let length = std::str::from_utf8(&prefix)
-        .ok()
-        .and_then(|digits| usize::from_str_radix(digits, 16).ok());
+    let length = std::str::from_utf8(&prefix).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
     let length = length.ok_or(io::ErrorKind::InvalidData)?;
     let mut content = vec![0; length.saturating_sub(4)];
     from.read_exact(&mut content)?;

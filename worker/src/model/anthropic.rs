@@ -35,10 +35,7 @@ impl Anthropic {
             None => Url::parse("https://api.anthropic.com")?,
         };
         let endpoint = Endpoint::new(config, http, address(&base, "v1", true, "messages"))
-            .with_header(
-                HeaderName::from_static("anthropic-version"),
-                HeaderValue::from_static(VERSION),
-            )
+            .with_header(HeaderName::from_static("anthropic-version"), HeaderValue::from_static(VERSION))
             .with_key(HeaderName::from_static("x-api-key"), "")?;
         Ok(Self { endpoint })
     }
@@ -84,17 +81,14 @@ impl Anthropic {
         let mut events = std::pin::pin!(self.endpoint.events(response));
         while let Some(data) = events.next().await {
             let event = serde_json::from_str(&data?).map_err(|error| {
-                self.endpoint
-                    .interrupted(format!("an event that cannot be read ({error})"))
+                self.endpoint.interrupted(format!("an event that cannot be read ({error})"))
             })?;
             match event {
                 Event::MessageStop => return Ok(turn),
                 Event::Error { error } => {
                     let complaint = Complaint::of_value(&error);
                     let status = status_of(&complaint.code);
-                    return Err(self
-                        .endpoint
-                        .judge(request, status, &HeaderMap::new(), &complaint));
+                    return Err(self.endpoint.judge(request, status, &HeaderMap::new(), &complaint));
                 }
                 event => turn.take(event),
             }
@@ -237,9 +231,8 @@ impl WireUsage {
     fn merge(&mut self, newer: Self) {
         self.input_tokens = newer.input_tokens.or(self.input_tokens);
         self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.cache_creation_input_tokens = newer
-            .cache_creation_input_tokens
-            .or(self.cache_creation_input_tokens);
+        self.cache_creation_input_tokens =
+            newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
         self.cache_read_input_tokens = newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
     }
 

@@ -117,12 +117,7 @@ impl Endpoint {
         headers: &HeaderMap,
         complaint: &Complaint,
     ) -> Failure {
-        let case = Case {
-            host: &self.host,
-            model: &self.model,
-            key: self.key.expose(),
-            request,
-        };
+        let case = Case { host: &self.host, model: &self.model, key: self.key.expose(), request };
         case.judge(status, headers, complaint)
     }
 
@@ -168,18 +163,12 @@ impl Endpoint {
     }
 
     pub fn interrupted(&self, why: impl Into<String>) -> Failure {
-        let error = ModelError::Interrupted {
-            host: self.host.clone(),
-            why: why.into(),
-        };
+        let error = ModelError::Interrupted { host: self.host.clone(), why: why.into() };
         error.into()
     }
 
     fn stalled(&self, after: Duration) -> Failure {
-        let error = ModelError::Stalled {
-            host: self.host.clone(),
-            after,
-        };
+        let error = ModelError::Stalled { host: self.host.clone(), after };
         error.into()
     }
 }
@@ -208,15 +197,9 @@ mod tests {
         let at = |base: &str, always| address(&base.parse().unwrap(), "v1", always, "messages").to_string();
         assert_eq!(at("https://a.example", true), "https://a.example/v1/messages");
         assert_eq!(at("https://a.example/v1/", true), "https://a.example/v1/messages");
-        assert_eq!(
-            at("https://a.example/claude", true),
-            "https://a.example/claude/v1/messages"
-        );
+        assert_eq!(at("https://a.example/claude", true), "https://a.example/claude/v1/messages");
         assert_eq!(at("https://a.example", false), "https://a.example/v1/messages");
-        assert_eq!(
-            at("https://a.example/openai", false),
-            "https://a.example/openai/messages"
-        );
+        assert_eq!(at("https://a.example/openai", false), "https://a.example/openai/messages");
         assert_eq!(
             at("https://a.example/openai?api-version=3", false),
             "https://a.example/openai/messages?api-version=3"

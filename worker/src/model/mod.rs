@@ -44,10 +44,7 @@ impl Request {
     pub fn estimated_tokens(&self) -> u32 {
         // A few tokens mark where each message begins.
         let message = |message: &Message| estimate_tokens(&message.text).saturating_add(8);
-        self.messages
-            .iter()
-            .map(message)
-            .fold(estimate_tokens(&self.system), u32::saturating_add)
+        self.messages.iter().map(message).fold(estimate_tokens(&self.system), u32::saturating_add)
     }
 }
 
@@ -64,19 +61,13 @@ impl Message {
     /// What we say.
     #[must_use]
     pub fn user(text: impl Into<String>) -> Self {
-        Self {
-            role: Role::User,
-            text: text.into(),
-        }
+        Self { role: Role::User, text: text.into() }
     }
 
     /// What the model said.
     #[must_use]
     pub fn assistant(text: impl Into<String>) -> Self {
-        Self {
-            role: Role::Assistant,
-            text: text.into(),
-        }
+        Self { role: Role::Assistant, text: text.into() }
     }
 }
 
@@ -136,9 +127,7 @@ pub enum Stop {
 
 impl Stop {
     fn other(reason: &str) -> Self {
-        Self::Other {
-            reason: reason.to_owned(),
-        }
+        Self::Other { reason: reason.to_owned() }
     }
 }
 
@@ -178,11 +167,7 @@ impl Model {
             ModelProvider::Openai => Client::OpenAi(OpenAi::new(config, http)?),
             ModelProvider::Ollama => Client::Ollama(Ollama::new(config, http)?),
         };
-        Ok(Self {
-            client,
-            timeout: config.timeout,
-            policy,
-        })
+        Ok(Self { client, timeout: config.timeout, policy })
     }
 
     /// Asks the model, trying again after failures that pass, within the retry budget.
@@ -200,10 +185,9 @@ impl Model {
         };
         let answer = match result {
             Ok(Ok(answer)) => answer,
-            Ok(Err(Failure::ContextExceeded)) => Answer {
-                stop: Some(Stop::ContextExceeded),
-                ..Answer::default()
-            },
+            Ok(Err(Failure::ContextExceeded)) => {
+                Answer { stop: Some(Stop::ContextExceeded), ..Answer::default() }
+            }
             Ok(Err(Failure::Failed { error, .. })) => return Err(error),
             Err(_) => {
                 return Err(ModelError::TimedOut {
@@ -220,12 +204,7 @@ impl Model {
             model: answer.model.unwrap_or_else(|| self.name().to_owned()),
             duration,
         };
-        let Usage {
-            input,
-            output,
-            cache_write,
-            cache_read,
-        } = reply.usage;
+        let Usage { input, output, cache_write, cache_read } = reply.usage;
         tracing::debug!(
             model = reply.model,
             stop = ?reply.stop,

@@ -76,18 +76,13 @@ impl Ollama {
         let mut lines = Lines::new(self.endpoint.chunks(response));
         while let Some(line) = lines.next().await? {
             let chunk: Chunk = serde_json::from_slice(&line).map_err(|error| {
-                self.endpoint
-                    .interrupted(format!("a line that cannot be read ({error})"))
+                self.endpoint.interrupted(format!("a line that cannot be read ({error})"))
             })?;
             if let Some(error) = &chunk.error {
                 let complaint = Complaint::of_value(error);
                 return Err(self.endpoint.judge(request, 500, &HeaderMap::new(), &complaint));
             }
-            if let Some(text) = chunk
-                .message
-                .as_ref()
-                .and_then(|message| message.content.as_ref())
-            {
+            if let Some(text) = chunk.message.as_ref().and_then(|message| message.content.as_ref()) {
                 answer.text.push_str(text);
             }
             if chunk.done {
@@ -135,11 +130,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(chunks: impl Stream<Item = Result<Bytes, Failure>> + Send + 'a) -> Self {
-        Self {
-            chunks: Box::pin(chunks),
-            rest: Vec::new(),
-            ended: false,
-        }
+        Self { chunks: Box::pin(chunks), rest: Vec::new(), ended: false }
     }
 
     async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
@@ -187,11 +178,7 @@ impl Chunk {
             // Older servers give no reason.
             None | Some("" | "stop") => Stop::End,
             // With `shift: false` a full window ends the reply before its limit does.
-            Some("length")
-                if self
-                    .eval_count
-                    .is_some_and(|count| count < u64::from(num_predict)) =>
-            {
+            Some("length") if self.eval_count.is_some_and(|count| count < u64::from(num_predict)) => {
                 Stop::ContextExceeded
             }
             Some("length") => Stop::MaxTokens,

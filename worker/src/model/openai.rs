@@ -57,8 +57,7 @@ impl OpenAi {
                 break;
             }
             let chunk: Chunk = serde_json::from_str(&data).map_err(|error| {
-                self.endpoint
-                    .interrupted(format!("an event that cannot be read ({error})"))
+                self.endpoint.interrupted(format!("an event that cannot be read ({error})"))
             })?;
             if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
                 let complaint = Complaint::of_value(&error);
@@ -101,9 +100,7 @@ pub(super) fn chat_messages(request: &Request) -> Vec<Value> {
 }
 
 fn meaning(finish: &str, refusal: &str) -> Stop {
-    let refused = |why: &str| Stop::Refusal {
-        why: why.chars().take(500).collect(),
-    };
+    let refused = |why: &str| Stop::Refusal { why: why.chars().take(500).collect() };
     match finish {
         "stop" if refusal.is_empty() => Stop::End,
         "stop" => refused(refusal),
@@ -115,10 +112,7 @@ fn meaning(finish: &str, refusal: &str) -> Stop {
 
 /// The status that stands for an error within the stream: gateways put it into `code`; OpenAI names a kind.
 fn status_of(error: &Value, complaint: &Complaint) -> u16 {
-    let number = error
-        .get("code")
-        .and_then(Value::as_u64)
-        .and_then(|code| u16::try_from(code).ok());
+    let number = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     match (number, complaint.code.as_str()) {
         (Some(status @ 400..=599), _) => status,
         (_, "rate_limit_exceeded") => 429,

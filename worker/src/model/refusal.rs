@@ -33,11 +33,7 @@ pub(super) enum Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
-        let verdict = if error.is_transient() {
-            Verdict::Again
-        } else {
-            Verdict::Stop
-        };
+        let verdict = if error.is_transient() { Verdict::Again } else { Verdict::Stop };
         Self::Failed { error, verdict }
     }
 }
@@ -63,10 +59,7 @@ impl Complaint {
     /// gateways make of it. A body that is not JSON is its own message.
     pub fn of_body(body: &str) -> Self {
         serde_json::from_str(body).map_or_else(
-            |_| Self {
-                code: String::new(),
-                message: body.to_owned(),
-            },
+            |_| Self { code: String::new(), message: body.to_owned() },
             |value| Self::of_value(&value),
         )
     }
@@ -76,24 +69,13 @@ impl Complaint {
         let error = value.get("error").unwrap_or(value);
         let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
         // OpenAI's `code` says more than its `type`; Anthropic has only the latter.
-        let code = if word("code").is_empty() {
-            word("type")
-        } else {
-            word("code")
-        };
+        let code = if word("code").is_empty() { word("type") } else { word("code") };
         let message = error.as_str().unwrap_or_else(|| {
             // FastAPI's `detail` may be a list that repeats the request; then it is not a text.
             let message = word("message");
-            if message.is_empty() {
-                word("detail")
-            } else {
-                message
-            }
+            if message.is_empty() { word("detail") } else { message }
         });
-        Self {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        Self { code: code.to_owned(), message: message.to_owned() }
     }
 
     /// Whether the prompt is longer than the model reads. Anthropic has no code for this, so its sentence decides.
@@ -107,22 +89,14 @@ impl Complaint {
             "input is too long",
         ];
         let message = self.message.to_lowercase();
-        let codes = [
-            "context_length_exceeded",
-            "exceed_context_size_error",
-            "request_too_large",
-        ];
+        let codes = ["context_length_exceeded", "exceed_context_size_error", "request_too_large"];
         codes.contains(&self.code.as_str())
             || (matches!(status, 400 | 413) && known.iter().any(|part| message.contains(part)))
     }
 
     /// Whether the account cannot pay. Anthropic says so with 400 or 402, OpenAI with 429.
     fn says_unpaid(&self, status: u16) -> bool {
-        let codes = [
-            "billing_error",
-            "insufficient_quota",
-            "billing_hard_limit_reached",
-        ];
+        let codes = ["billing_error", "insufficient_quota", "billing_hard_limit_reached"];
         status == 402
             || codes.contains(&self.code.as_str())
             || (status == 400 && self.message.contains("credit balance is too low"))
@@ -150,13 +124,7 @@ impl Complaint {
 }
 
 fn repeats_prompt(letters: &[char], request: &Request) -> bool {
-    let texts = || {
-        request
-            .messages
-            .iter()
-            .map(|message| &message.text)
-            .chain([&request.system])
-    };
+    let texts = || request.messages.iter().map(|message| &message.text).chain([&request.system]);
     (0..=letters.len().saturating_sub(ECHO_LENGTH))
         .step_by(ECHO_LENGTH / 4)
         .filter_map(|start| letters.get(start..start + ECHO_LENGTH))
@@ -198,15 +166,8 @@ impl Case<'_> {
         }
         match (status, wait) {
             (401 | 403, _) => ModelError::Unauthorized { host, status, detail },
-            (404, _) => ModelError::ModelNotFound {
-                host,
-                name: self.model.to_owned(),
-                detail,
-            },
-            (429, None) => ModelError::RateLimited {
-                host,
-                retry_after: DEFAULT_WAIT,
-            },
+            (404, _) => ModelError::ModelNotFound { host, name: self.model.to_owned(), detail },
+            (429, None) => ModelError::RateLimited { host, retry_after: DEFAULT_WAIT },
             (429 | 503 | 529, Some(retry_after)) => ModelError::RateLimited { host, retry_after },
             (408 | 409 | 500.., _) => ModelError::Unavailable { host, status, detail },
             _ => ModelError::Rejected { host, status, detail },
@@ -229,10 +190,8 @@ mod tests {
     }
 
     fn judged(status: u16, body: &str, headers: &[(&'static str, &str)]) -> Failure {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
+        let headers =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let case = Case {
             host: "model.example",
             model: "big",
@@ -260,23 +219,14 @@ mod tests {
                 400,
                 r#"{"error":{"message":"…","type":"invalid_request_error","code":"context_length_exceeded"}}"#,
             ),
-            (
-                400,
-                r#"{"message":"This model's maximum context length is 8192 tokens.","code":400}"#,
-            ),
+            (400, r#"{"message":"This model's maximum context length is 8192 tokens.","code":400}"#),
             (
                 400,
                 r#"{"error":"the prompt is longer than the context length currently available to the model"}"#,
             ),
-            (
-                413,
-                r#"{"error":{"type":"request_too_large","message":"prompt is too long"}}"#,
-            ),
+            (413, r#"{"error":{"type":"request_too_large","message":"prompt is too long"}}"#),
         ] {
-            assert!(
-                matches!(judged(status, body, &[]), Failure::ContextExceeded),
-                "{body}"
-            );
+            assert!(matches!(judged(status, body, &[]), Failure::ContextExceeded), "{body}");
         }
     }
 
@@ -304,30 +254,15 @@ mod tests {
             let limited = matches!(status, 429 | 503 | 529);
             assert_eq!(message == "model.example asks to wait 7s", limited, "{message}");
         }
-        let millis = error(judged(
-            529,
-            "",
-            &[("retry-after-ms", "1500"), ("retry-after", "9")],
-        ))
-        .1;
+        let millis = error(judged(529, "", &[("retry-after-ms", "1500"), ("retry-after", "9")])).1;
         assert_eq!(millis, Verdict::AgainAfter(Duration::from_millis(1500)));
-        assert_eq!(
-            error(judged(529, "", &[("x-should-retry", "false")])).1,
-            Verdict::Stop
-        );
-        assert_eq!(
-            error(judged(400, "", &[("x-should-retry", "true")])).1,
-            Verdict::Again
-        );
+        assert_eq!(error(judged(529, "", &[("x-should-retry", "false")])).1, Verdict::Stop);
+        assert_eq!(error(judged(400, "", &[("x-should-retry", "true")])).1, Verdict::Again);
     }
 
     #[test]
     fn a_message_is_shown_cut_without_the_key_and_never_with_the_prompt() {
-        let (message, _) = error(judged(
-            401,
-            r#"{"error":{"message":"bad key sk-secret-key"}}"#,
-            &[],
-        ));
+        let (message, _) = error(judged(401, r#"{"error":{"message":"bad key sk-secret-key"}}"#, &[]));
         assert!(message.contains("bad key ***"), "{message}");
         let echo = r#"{"error":{"message":"cannot parse: the prompt holds the customer's private source code, line by line"}}"#;
         assert!(!error(judged(400, echo, &[])).0.contains("private"));

@@ -41,12 +41,7 @@ pub struct Canned {
 /// An answer 200 with this body, sent in pieces of seven bytes so that no event comes whole.
 pub fn good(body: &str) -> Canned {
     let chunks = body.as_bytes().chunks(7).map(Bytes::copy_from_slice).collect();
-    Canned {
-        status: 200,
-        headers: Vec::new(),
-        chunks,
-        end: End::Whole,
-    }
+    Canned { status: 200, headers: Vec::new(), chunks, end: End::Whole }
 }
 
 pub fn refused(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Canned {
@@ -112,10 +107,7 @@ pub struct Service {
 impl Service {
     /// Serves the answers, one a request. A request more gets 418, which no client tries again.
     pub async fn start(answers: impl IntoIterator<Item = Canned>) -> Self {
-        let inner = Arc::new(Mutex::new(Inner {
-            answers: answers.into_iter().collect(),
-            asked: Vec::new(),
-        }));
+        let inner = Arc::new(Mutex::new(Inner { answers: answers.into_iter().collect(), asked: Vec::new() }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(inner.clone());
@@ -189,7 +181,5 @@ pub fn question(text: &str) -> Request {
 }
 
 pub async fn ask(model: &Model) -> Result<Reply, ModelError> {
-    model
-        .complete(&question("Mend it."), &CancellationToken::new())
-        .await
+    model.complete(&question("Mend it."), &CancellationToken::new()).await
 }

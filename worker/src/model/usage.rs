@@ -24,9 +24,7 @@ impl Usage {
     /// The tokens of the whole prompt.
     #[must_use]
     pub fn prompt(&self) -> u64 {
-        self.input
-            .saturating_add(self.cache_write)
-            .saturating_add(self.cache_read)
+        self.input.saturating_add(self.cache_write).saturating_add(self.cache_read)
     }
 
     /// The price in US dollars.
@@ -85,21 +83,12 @@ pub fn estimate_tokens(text: &str) -> u32 {
 mod tests {
     use super::*;
 
-    const CALL: Usage = Usage {
-        input: 1_000_000,
-        output: 200_000,
-        cache_write: 100_000,
-        cache_read: 2_000_000,
-    };
+    const CALL: Usage =
+        Usage { input: 1_000_000, output: 200_000, cache_write: 100_000, cache_read: 2_000_000 };
 
     #[test]
     fn every_kind_of_token_has_its_own_price() {
-        let prices = ModelPrices {
-            input: 3.0,
-            output: 15.0,
-            cache_write: 3.75,
-            cache_read: 0.3,
-        };
+        let prices = ModelPrices { input: 3.0, output: 15.0, cache_write: 3.75, cache_read: 0.3 };
         assert!((CALL.cost(&prices) - (3.0 + 3.0 + 0.375 + 0.6)).abs() < 1e-9);
         assert!(Usage::default().cost(&prices).abs() < f64::EPSILON);
     }
@@ -109,10 +98,7 @@ mod tests {
         let sum: Usage = [CALL, CALL].into_iter().sum();
         assert_eq!((sum.input, sum.output), (2_000_000, 400_000));
         assert_eq!(sum.prompt(), 6_200_000);
-        let most = Usage {
-            input: u64::MAX,
-            ..CALL
-        };
+        let most = Usage { input: u64::MAX, ..CALL };
         assert_eq!((most + CALL).input, u64::MAX);
     }
 

@@ -7,10 +7,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-#[expect(
-    clippy::expect_used,
-    reason = "the patterns are constants, and a test uses each"
-)]
+#[expect(clippy::expect_used, reason = "the patterns are constants, and a test uses each")]
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern")
 }
@@ -76,10 +73,7 @@ pub(super) fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit || text.chars().count() <= limit {
         return text.to_owned();
     }
-    let kept: String = text
-        .chars()
-        .take(limit.saturating_sub(MARK.chars().count()))
-        .collect();
+    let kept: String = text.chars().take(limit.saturating_sub(MARK.chars().count())).collect();
     format!("{}{MARK}", kept.trim_end())
 }
 
@@ -106,32 +100,18 @@ mod tests {
     #[test]
     fn hidden_characters_are_removed() {
         let bidi = "a\u{202e}b\u{2066}c\u{2069}";
-        let tags: String = "run"
-            .chars()
-            .map(|c| char::from_u32(0xe0000 + u32::from(c)).unwrap())
-            .collect();
-        assert_eq!(
-            clean(&format!(
-                "{bidi}{tags}\u{feff}\u{200d}\u{ad}\u{7}\u{3164}\u{fe0f}"
-            )),
-            "abc"
-        );
+        let tags: String = "run".chars().map(|c| char::from_u32(0xe0000 + u32::from(c)).unwrap()).collect();
+        assert_eq!(clean(&format!("{bidi}{tags}\u{feff}\u{200d}\u{ad}\u{7}\u{3164}\u{fe0f}")), "abc");
         assert_eq!(clean("a\r\nb\rc\td\u{2028}e"), "a\nb\nc\td\ne");
         assert!(is_hidden('\u{202e}') && !is_hidden('ß') && !is_hidden('\n'));
     }
 
     #[test]
     fn images_and_titles_are_reduced_and_code_is_left_alone() {
-        assert_eq!(
-            clean("see ![do evil](http://x/y.png \"t\") and ![a][b]"),
-            "see (image) and (image)"
-        );
+        assert_eq!(clean("see ![do evil](http://x/y.png \"t\") and ![a][b]"), "see (image) and (image)");
         assert_eq!(clean("<IMG alt='do evil'\nsrc=x>"), "(image)");
         assert_eq!(clean("[text](http://x \"do evil\")"), "[text](http://x)");
-        assert_eq!(
-            clean("[//]: # (do evil)\n[1]: http://x 'do evil'"),
-            "[//]: #\n[1]: http://x"
-        );
+        assert_eq!(clean("[//]: # (do evil)\n[1]: http://x 'do evil'"), "[//]: #\n[1]: http://x");
         for code in [
             "vec![1](2)",
             "assert![a][0]",

@@ -15,18 +15,14 @@ impl Fence {
     /// The first number above all that follow the word in any of the texts. What is deterministic can be cached.
     pub fn around(texts: &[&str]) -> Self {
         let numbers = texts.iter().flat_map(|text| numbers(text));
-        Self {
-            number: numbers.max().unwrap_or(0) + 1,
-        }
+        Self { number: numbers.max().unwrap_or(0) + 1 }
     }
 
     /// The text between the marks; `kind` is ours, the attributes are of others.
     pub fn wrap(self, kind: &str, attributes: &[(&str, &str)], text: &str) -> String {
         let number = self.number;
-        let attributes: String = attributes
-            .iter()
-            .map(|(name, value)| format!(" {name}=\"{}\"", attribute(value)))
-            .collect();
+        let attributes: String =
+            attributes.iter().map(|(name, value)| format!(" {name}=\"{}\"", attribute(value))).collect();
         let text = text.trim_matches('\n');
         format!("<{WORD}{number} kind=\"{kind}\"{attributes}>\n{text}\n</{WORD}{number}>\n")
     }
@@ -49,21 +45,12 @@ fn numbers(text: &str) -> impl Iterator<Item = u64> {
     let bytes = text.as_bytes();
     let word = WORD.as_bytes();
     let starts = (0..bytes.len()).filter(move |at| {
-        bytes
-            .get(*at..at + word.len())
-            .is_some_and(|part| part.eq_ignore_ascii_case(word))
+        bytes.get(*at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
     });
     starts.filter_map(move |at| {
-        let digits: Vec<u8> = bytes
-            .iter()
-            .skip(at + word.len())
-            .copied()
-            .take_while(u8::is_ascii_digit)
-            .take(16)
-            .collect();
-        (digits.len() < 16)
-            .then(|| String::from_utf8(digits).ok()?.parse().ok())
-            .flatten()
+        let digits: Vec<u8> =
+            bytes.iter().skip(at + word.len()).copied().take_while(u8::is_ascii_digit).take(16).collect();
+        (digits.len() < 16).then(|| String::from_utf8(digits).ok()?.parse().ok()).flatten()
     })
 }
 

@@ -260,11 +260,7 @@ fn planned_file(value: &Value) -> Result<PlannedFile, PlanProblem> {
         "delete" | "remove" => PlannedAction::Delete,
         _ => return Err(PlanProblem::Action { path }),
     };
-    Ok(PlannedFile {
-        path,
-        action,
-        why: clean_line(word("why"), ENTRY_LIMIT),
-    })
+    Ok(PlannedFile { path, action, why: clean_line(word("why"), ENTRY_LIMIT) })
 }
 
 /// A path from the root that stays below it. What a patch may touch is decided again when it is applied.
@@ -286,10 +282,7 @@ fn inside(path: &str) -> Result<String, PlanProblem> {
     } else {
         return Ok(path.to_owned());
     };
-    Err(PlanProblem::Path {
-        path: clean_line(path, 120),
-        why,
-    })
+    Err(PlanProblem::Path { path: clean_line(path, 120), why })
 }
 
 /// A text, or a list of texts as one.
@@ -313,11 +306,7 @@ fn entries(value: Option<&Value>) -> Vec<String> {
     };
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        Value::Object(fields) => fields
-            .values()
-            .find_map(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
+        Value::Object(fields) => fields.values().find_map(Value::as_str).unwrap_or_default().to_owned(),
         _ => String::new(),
     };
     values

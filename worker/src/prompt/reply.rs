@@ -41,10 +41,7 @@ pub fn parse_reply(text: &str) -> ReplyKind {
         return way_out;
     }
     let head = lines.get(..blocks_at).unwrap_or_default();
-    let summary = head
-        .iter()
-        .enumerate()
-        .find_map(|(at, line)| Some((at, tagged(line, "SUMMARY")?)));
+    let summary = head.iter().enumerate().find_map(|(at, line)| Some((at, tagged(line, "SUMMARY")?)));
     let (rest_at, summary) = match summary {
         Some((at, summary)) => (at + 1, clean_line(unquoted(summary), SUMMARY_LIMIT)),
         None => (0, String::new()),
@@ -83,9 +80,7 @@ pub(super) fn way_out(lines: &[&str], blocks_at: usize) -> Option<ReplyKind> {
             return Some(ReplyKind::NothingToChange { reason: words(head) });
         }
         if let Some(head) = tagged(line, "NEEDS_HUMAN") {
-            return Some(ReplyKind::NeedsHuman {
-                question: words(head),
-            });
+            return Some(ReplyKind::NeedsHuman { question: words(head) });
         }
     }
     None
@@ -164,9 +159,7 @@ pub(super) fn without_thinking(text: &str) -> &str {
         let end = format!("\n{close}\n");
         let position = text.find(&end).filter(|at| {
             let before = text.get(..*at).unwrap_or_default();
-            !before
-                .lines()
-                .any(|line| is_marker(line) || tagged(line, "SUMMARY").is_some())
+            !before.lines().any(|line| is_marker(line) || tagged(line, "SUMMARY").is_some())
         });
         if let Some(at) = position {
             return text.get(at + end.len()..).unwrap_or_default();
@@ -185,11 +178,7 @@ mod tests {
 
     fn edits(text: &str) -> (String, String, String) {
         match parse_reply(text) {
-            ReplyKind::Edits {
-                summary,
-                explanation,
-                blocks_text,
-            } => (summary, explanation, blocks_text),
+            ReplyKind::Edits { summary, explanation, blocks_text } => (summary, explanation, blocks_text),
             other => panic!("{other:?}"),
         }
     }
@@ -216,11 +205,7 @@ mod tests {
         ] {
             let text = format!("Here it is.\n\n**SUMMARY:** \"Mend `it`\"\n\nBecause.\n\n{path}\n{BLOCK}");
             let (summary, explanation, blocks) = edits(&text);
-            assert_eq!(
-                (summary.as_str(), explanation.as_str()),
-                ("Mend `it`", "Because."),
-                "{path}"
-            );
+            assert_eq!((summary.as_str(), explanation.as_str()), ("Mend `it`", "Because."), "{path}");
             assert!(blocks.contains(path));
         }
         let (summary, explanation, blocks) = edits("I drop it.\n\nsrc/a.rs\nDELETE\n");
@@ -231,10 +216,7 @@ mod tests {
     #[test]
     fn a_long_summary_is_cut_and_a_hidden_letter_removed() {
         let (summary, ..) = edits(&format!("SUMMARY: {}\u{202e}\n", "word ".repeat(40)));
-        assert!(
-            summary.chars().count() <= 72 && summary.ends_with("[…]"),
-            "{summary}"
-        );
+        assert!(summary.chars().count() <= 72 && summary.ends_with("[…]"), "{summary}");
     }
 
     #[test]
@@ -247,11 +229,7 @@ mod tests {
             format!("{wrong}\n</think>\n{answer}"),
         ] {
             let (summary, explanation, blocks) = edits(&text);
-            assert_eq!(
-                (summary.as_str(), explanation.as_str()),
-                ("Mend it", ""),
-                "{text}"
-            );
+            assert_eq!((summary.as_str(), explanation.as_str()), ("Mend it", ""), "{text}");
             assert!(!blocks.contains("src/b.rs"));
         }
         assert_eq!(edits("<think> never ends").2, "");
@@ -263,9 +241,7 @@ mod tests {
 
     #[test]
     fn the_ways_out_are_recognised() {
-        let nothing = ReplyKind::NothingToChange {
-            reason: "`total` already multiplies".to_owned(),
-        };
+        let nothing = ReplyKind::NothingToChange { reason: "`total` already multiplies".to_owned() };
         for text in [
             "NOTHING_TO_CHANGE: `total` already multiplies",
             "I looked at it.\n\n**NOTHING_TO_CHANGE**: `total` already multiplies\n",

@@ -43,11 +43,7 @@ impl CleanTicket {
             comments.push(comment);
         }
         comments.reverse();
-        Self {
-            facts: facts(ticket),
-            left_out: ticket.comments.len() - comments.len(),
-            comments,
-        }
+        Self { facts: facts(ticket), left_out: ticket.comments.len() - comments.len(), comments }
     }
 
     /// All texts, to choose a fence around them.

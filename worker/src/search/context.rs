@@ -95,23 +95,11 @@ pub fn select(files: &(dyn FileSource + Sync), query: &Query, limits: &Limits) -
     let picks = picks(&mentions, &ranked, limits.files);
 
     let entries = files.entries();
-    let paths: Vec<&str> = picks
-        .iter()
-        .filter_map(|pick| entries.get(pick.entry))
-        .map(|entry| entry.path.as_str())
-        .collect();
+    let paths: Vec<&str> =
+        picks.iter().filter_map(|pick| entries.get(pick.entry)).map(|entry| entry.path.as_str()).collect();
     let tree_tokens = limits.tree_tokens.min(limits.tokens / 4);
-    let mut context = Context {
-        tree: outline(entries, &paths, bytes_of(tree_tokens)),
-        ..Context::default()
-    };
-    let desk = Desk {
-        files,
-        vocabulary: &vocabulary,
-        rarity: &rarity,
-        mentions: &mentions,
-        limits,
-    };
+    let mut context = Context { tree: outline(entries, &paths, bytes_of(tree_tokens)), ..Context::default() };
+    let desk = Desk { files, vocabulary: &vocabulary, rarity: &rarity, mentions: &mentions, limits };
     context.fill(&desk, &picks);
     context.estimated_tokens = estimate_tokens(&context.render());
     context
@@ -129,34 +117,16 @@ fn picks(mentions: &Mentions, ranked: &[super::rank::Ranked], most: usize) -> Ve
         .files
         .iter()
         .map(|mention| {
-            let lines = mention
-                .lines
-                .iter()
-                .filter_map(|line| line.checked_sub(1))
-                .collect();
-            Pick {
-                entry: mention.entry,
-                lines,
-                why: "named in the ticket".to_owned(),
-            }
+            let lines = mention.lines.iter().filter_map(|line| line.checked_sub(1)).collect();
+            Pick { entry: mention.entry, lines, why: "named in the ticket".to_owned() }
         })
         .collect();
     let best = ranked.first().map_or(0.0, |file| file.score);
-    for file in ranked
-        .iter()
-        .filter(|file| file.score >= LEAST * best && file.score > 0.0)
-    {
+    for file in ranked.iter().filter(|file| file.score >= LEAST * best && file.score > 0.0) {
         if picks.iter().all(|pick| pick.entry != file.entry) {
-            let why = if file.defines {
-                "defines what the ticket names"
-            } else {
-                "shares words with the ticket"
-            };
-            picks.push(Pick {
-                entry: file.entry,
-                lines: Vec::new(),
-                why: why.to_owned(),
-            });
+            let why =
+                if file.defines { "defines what the ticket names" } else { "shares words with the ticket" };
+            picks.push(Pick { entry: file.entry, lines: Vec::new(), why: why.to_owned() });
         }
         if picks.len() >= most {
             break;
@@ -181,43 +151,25 @@ impl Desk<'_> {
         if !is_readable(entry.size, &[]) {
             return None;
         }
-        let content = self
-            .files
-            .read(&entry.path)
-            .filter(|content| content.mode.is_file())?;
+        let content = self.files.read(&entry.path).filter(|content| content.mode.is_file())?;
         if !is_readable(content.bytes.len() as u64, &content.bytes) {
             return None;
         }
         let text = String::from_utf8(content.bytes).ok()?;
         let lines: Vec<&str> = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().collect();
-        let room = Room {
-            lines: self.limits.lines_per_file,
-            bytes: bytes.saturating_sub(HEADING),
-        };
+        let room = Room { lines: self.limits.lines_per_file, bytes: bytes.saturating_sub(HEADING) };
         let whole = lines.len() <= room.lines && text.len() <= room.bytes;
         let ranges = if whole {
             std::iter::once(0..lines.len()).collect()
         } else {
             let identifiers = &self.mentions.identifiers;
-            windows::choose(
-                &lines,
-                &pick.lines,
-                self.vocabulary,
-                self.rarity,
-                identifiers,
-                room,
-            )
+            windows::choose(&lines, &pick.lines, self.vocabulary, self.rarity, identifiers, room)
         };
         let windows: Vec<Window> = ranges
             .into_iter()
             .map(|range| Window {
                 first_line: range.start + 1,
-                lines: lines
-                    .get(range)
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|line| (*line).to_owned())
-                    .collect(),
+                lines: lines.get(range).unwrap_or_default().iter().map(|line| (*line).to_owned()).collect(),
             })
             .collect();
         let shows_something = whole || !windows.is_empty();
@@ -291,35 +243,17 @@ impl ContextFile {
             );
         } else {
             let ranges: Vec<String> = self.windows.iter().map(Window::range).collect();
-            let _ = writeln!(
-                text,
-                "\n## {} (of {total} lines, only {} are shown)",
-                self.path,
-                ranges.join(", ")
-            );
+            let _ =
+                writeln!(text, "\n## {} (of {total} lines, only {} are shown)", self.path, ranges.join(", "));
         }
-        let language = self
-            .path
-            .rsplit('/')
-            .next()
-            .and_then(|name| name.rsplit_once('.'))
-            .map_or("", |(_, end)| end);
-        let language = if language
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric())
-        {
-            language
-        } else {
-            ""
-        };
+        let language =
+            self.path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, end)| end);
+        let language =
+            if language.chars().all(|character| character.is_ascii_alphanumeric()) { language } else { "" };
         let mut next = 1;
         for window in &self.windows {
             if window.first_line > next {
-                let _ = writeln!(
-                    text,
-                    "\n(lines {next} to {} are not shown)",
-                    window.first_line - 1
-                );
+                let _ = writeln!(text, "\n(lines {next} to {} are not shown)", window.first_line - 1);
             }
             let fence = fence_around(window.lines.iter().map(String::as_str));
             let _ = writeln!(text, "\n{fence}{language}");
@@ -337,10 +271,6 @@ impl ContextFile {
 
 impl Window {
     fn range(&self) -> String {
-        format!(
-            "{} to {}",
-            self.first_line,
-            self.first_line + self.lines.len().saturating_sub(1)
-        )
+        format!("{} to {}", self.first_line, self.first_line + self.lines.len().saturating_sub(1))
     }
 }

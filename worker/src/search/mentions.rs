@@ -48,18 +48,12 @@ const MOST_IDENTIFIERS: usize = 200;
 pub(super) fn mentions(text: &str, entries: &[TreeEntry]) -> Mentions {
     let text = text.get(..text.floor_char_boundary(MOST_TEXT)).unwrap_or(text);
     let names = Names::of(entries);
-    let mut found = Mentions {
-        identifiers: identifiers(text),
-        ..Mentions::default()
-    };
+    let mut found = Mentions { identifiers: identifiers(text), ..Mentions::default() };
     for written in written(text) {
         for entry in names.resolve(&written) {
             match found.files.iter_mut().find(|mention| mention.entry == entry) {
                 Some(mention) => mention.lines.extend(written.line),
-                None => found.files.push(Mention {
-                    entry,
-                    lines: written.line.into_iter().collect(),
-                }),
+                None => found.files.push(Mention { entry, lines: written.line.into_iter().collect() }),
             }
         }
     }
@@ -81,10 +75,7 @@ fn written(text: &str) -> Vec<Written<'_>> {
         .ok()
     });
     let captures = |pattern: &'static LazyLock<Option<Regex>>| {
-        pattern
-            .as_ref()
-            .into_iter()
-            .flat_map(|pattern| pattern.captures_iter(text))
+        pattern.as_ref().into_iter().flat_map(|pattern| pattern.captures_iter(text))
     };
     let number = |found: Option<regex::Match<'_>>| found.and_then(|found| found.as_str().parse().ok());
     let mut special: Vec<Written<'_>> = Vec::new();
@@ -107,10 +98,7 @@ fn written(text: &str) -> Vec<Written<'_>> {
             continue;
         };
         let package: Vec<&str> = method.as_str().split('.').collect();
-        let package = package
-            .get(..package.len().saturating_sub(2))
-            .unwrap_or_default()
-            .join("/");
+        let package = package.get(..package.len().saturating_sub(2)).unwrap_or_default().join("/");
         let path = if package.is_empty() {
             file.as_str().to_owned()
         } else {
@@ -124,11 +112,7 @@ fn written(text: &str) -> Vec<Written<'_>> {
             text: whole.as_str(),
         });
     }
-    let is_covered = |at: usize| {
-        special
-            .iter()
-            .any(|one| (one.at..one.at + one.text.len()).contains(&at))
-    };
+    let is_covered = |at: usize| special.iter().any(|one| (one.at..one.at + one.text.len()).contains(&at));
     let mut any = Vec::new();
     for found in captures(&ANY) {
         let (Some(whole), Some(path)) = (found.get(0), found.get(1)) else {
@@ -154,16 +138,8 @@ fn written(text: &str) -> Vec<Written<'_>> {
 
 fn names_a_file(path: &str) -> bool {
     path.contains(['.', '/', '\\'])
-        || [
-            "Makefile",
-            "Dockerfile",
-            "Jenkinsfile",
-            "Gemfile",
-            "Rakefile",
-            "Procfile",
-            "CODEOWNERS",
-        ]
-        .contains(&path)
+        || ["Makefile", "Dockerfile", "Jenkinsfile", "Gemfile", "Rakefile", "Procfile", "CODEOWNERS"]
+            .contains(&path)
 }
 
 /// The entries of a tree by their last part.
@@ -175,11 +151,7 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn of(entries: &'a [TreeEntry]) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (at, entry) in entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| entry.mode.is_file())
-        {
+        for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.mode.is_file()) {
             let name = entry.path.rsplit('/').next().unwrap_or_default().to_lowercase();
             by_name.entry(name).or_default().push(at);
         }
@@ -189,15 +161,10 @@ impl<'a> Names<'a> {
     /// The entries a path means: those that end as it ends, or that it ends with (`/app/src/cart.py`).
     fn resolve(&self, written: &Written<'_>) -> Vec<usize> {
         let path = written.path.replace('\\', "/");
-        let path = path
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(&path);
+        let path = path.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&path);
         let is_absolute = path.starts_with('/') || path.get(1..3) == Some(":/");
-        let parts: Vec<&str> = path
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != "." && *part != "~")
-            .collect();
+        let parts: Vec<&str> =
+            path.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "~").collect();
         let Some(name) = parts.last() else {
             return Vec::new();
         };
@@ -238,18 +205,11 @@ fn identifiers(text: &str) -> BTreeSet<String> {
     let mut ticks = 0;
     let mut seen_to = 0;
     for_each_run(bytes, |at, run| {
-        ticks += bytes
-            .get(seen_to..at)
-            .unwrap_or_default()
-            .iter()
-            .filter(|byte| **byte == b'`')
-            .count();
+        ticks += bytes.get(seen_to..at).unwrap_or_default().iter().filter(|byte| **byte == b'`').count();
         seen_to = at;
         let mut parts = 0;
         for_each_part(run, |_| parts += 1);
-        let is_called = bytes
-            .get(at + run.len()..)
-            .is_some_and(|rest| rest.starts_with(b"("));
+        let is_called = bytes.get(at + run.len()..).is_some_and(|rest| rest.starts_with(b"("));
         let is_code = parts > 1 || ticks % 2 == 1 || is_called;
         let is_sane = run.len() >= 3 && run.len() <= 80 && !run.first().is_some_and(u8::is_ascii_digit);
         if is_code && is_sane && is_telling(&run.to_ascii_lowercase()) && found.len() < MOST_IDENTIFIERS {
@@ -304,32 +264,16 @@ mod tests {
             ("see `cart.rs`, please", "src/cart.rs", vec![]),
             ("./src/cart.rs:12:5: error", "src/cart.rs", vec![12]),
             ("  --> src/main.rs:3:1", "src/main.rs", vec![3]),
-            (
-                "File \"/app/shop/models/order.py\", line 41, in total",
-                "shop/models/order.py",
-                vec![41],
-            ),
+            ("File \"/app/shop/models/order.py\", line 41, in total", "shop/models/order.py", vec![41]),
             (
                 "at com.acme.shop.Cart.total(Cart.java:12)",
                 "app/src/main/java/com/acme/shop/Cart.java",
                 vec![12],
             ),
-            (
-                "at total (file:///srv/web/src/app.ts:7:9)",
-                "web/src/app.ts",
-                vec![7],
-            ),
-            (
-                "\t/go/src/acme/pkg/server/handler.go:88 +0x1d",
-                "pkg/server/handler.go",
-                vec![88],
-            ),
+            ("at total (file:///srv/web/src/app.ts:7:9)", "web/src/app.ts", vec![7]),
+            ("\t/go/src/acme/pkg/server/handler.go:88 +0x1d", "pkg/server/handler.go", vec![88]),
             ("in C:\\work\\Shop\\Cart.cs:line 12", "Shop/Cart.cs", vec![12]),
-            (
-                "https://github.com/acme/shop/blob/main/src/cart.rs#L10-L20",
-                "src/cart.rs",
-                vec![10],
-            ),
+            ("https://github.com/acme/shop/blob/main/src/cart.rs#L10-L20", "src/cart.rs", vec![10]),
             ("Cart.cs(3,4): error CS1002", "Shop/Cart.cs", vec![3]),
             ("change the Makefile", "Makefile", vec![]),
             ("pages/[id].tsx breaks", "pages/[id].tsx", vec![]),

@@ -26,9 +26,8 @@ pub(super) fn outline(entries: &[TreeEntry], chosen: &[&str], bytes: usize) -> S
     let mut open = BTreeSet::new();
     let mut left = bytes.saturating_sub(root.cost(0, usize::MAX));
     let root_limit = if left == 0 { bytes / 2 } else { usize::MAX };
-    let on_the_way = chosen
-        .iter()
-        .flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
+    let on_the_way =
+        chosen.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
     for path in on_the_way {
         root.open(path, &mut open, &mut left);
     }
@@ -61,15 +60,12 @@ impl<'a> Directory<'a> {
     }
 
     fn at(&self, path: &str) -> Option<&Self> {
-        path.split('/')
-            .try_fold(self, |directory, name| directory.directories.get(name))
+        path.split('/').try_fold(self, |directory, name| directory.directories.get(name))
     }
 
     /// Opens a directory whose parents are open, if that fits.
     fn open(&self, path: &str, open: &mut BTreeSet<String>, left: &mut usize) {
-        let parent_is_open = path
-            .rsplit_once('/')
-            .is_none_or(|(parent, _)| open.contains(parent));
+        let parent_is_open = path.rsplit_once('/').is_none_or(|(parent, _)| open.contains(parent));
         if !parent_is_open || open.contains(path) {
             return;
         }
@@ -85,12 +81,7 @@ impl<'a> Directory<'a> {
     fn cost(&self, depth: usize, most_files: usize) -> usize {
         let indent = 2 * depth;
         let directories: usize = self.directories.keys().map(|name| indent + name.len() + 20).sum();
-        let files: usize = self
-            .files
-            .iter()
-            .take(most_files)
-            .map(|name| indent + name.len() + 1)
-            .sum();
+        let files: usize = self.files.iter().take(most_files).map(|name| indent + name.len() + 1).sum();
         directories + files + 30
     }
 
@@ -99,11 +90,7 @@ impl<'a> Directory<'a> {
         let indent = "  ".repeat(depth);
         let mut left_out = 0;
         for (name, directory) in &self.directories {
-            let below = if path.is_empty() {
-                (*name).to_owned()
-            } else {
-                format!("{path}/{name}")
-            };
+            let below = if path.is_empty() { (*name).to_owned() } else { format!("{path}/{name}") };
             if text.len() > limit {
                 left_out += directory.count;
             } else if open.contains(&below) {
@@ -139,14 +126,8 @@ mod tests {
 
     #[test]
     fn directories_open_while_there_is_room() {
-        let paths = [
-            "src/cart.rs",
-            "src/tax/rate.rs",
-            "docs/a.md",
-            "docs/b.md",
-            "vendor/x/y.go",
-            "Cargo.toml",
-        ];
+        let paths =
+            ["src/cart.rs", "src/tax/rate.rs", "docs/a.md", "docs/b.md", "vendor/x/y.go", "Cargo.toml"];
         insta::assert_snapshot!(draw(&paths, &[], 1_000), @r"
         docs/
           a.md

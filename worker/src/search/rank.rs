@@ -74,23 +74,16 @@ pub(super) fn rank(
     let rarity = rarity(&scans, wanted.vocabulary);
     let mut ranked = score(entries, &candidates, &scans, wanted, &rarity);
     lift_tests(entries, &mut ranked);
-    ranked.sort_by(|left, right| {
-        right
-            .score
-            .total_cmp(&left.score)
-            .then(left.entry.cmp(&right.entry))
-    });
+    ranked.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.entry.cmp(&right.entry)));
     (ranked, rarity)
 }
 
 fn path_counts(path: &str, vocabulary: &Vocabulary) -> Vec<(u16, f32)> {
     let mut counts: Vec<(u16, f32)> = Vec::new();
     for_each_run(path.as_bytes(), |_, run| {
-        vocabulary.look_up(run, |number| {
-            match counts.iter_mut().find(|(known, _)| *known == number) {
-                Some((_, count)) => *count += 1.0,
-                None => counts.push((number, 1.0)),
-            }
+        vocabulary.look_up(run, |number| match counts.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, count)) => *count += 1.0,
+            None => counts.push((number, 1.0)),
         });
     });
     counts
@@ -126,10 +119,7 @@ fn scan_all(
     let results: Vec<_> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         // A thread that panicked would have left its files unranked, which is no worse than not having read them.
-        handles
-            .into_iter()
-            .flat_map(|handle| handle.join().unwrap_or_default())
-            .collect()
+        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
     });
     for (at, scan) in results {
         if let Some(slot) = scans.get_mut(at) {
@@ -158,12 +148,8 @@ fn score(
     wanted: &Wanted<'_>,
     rarity: &Rarity,
 ) -> Vec<Ranked> {
-    let found = || {
-        candidates
-            .iter()
-            .zip(scans)
-            .filter_map(|((entry, _), scan)| Some((*entry, scan.as_ref()?)))
-    };
+    let found =
+        || candidates.iter().zip(scans).filter_map(|((entry, _), scan)| Some((*entry, scan.as_ref()?)));
     let count = found().count().max(1) as f32;
     let average = (found().map(|(_, scan)| scan.length as f32).sum::<f32>() / count).max(1.0);
     let mut ranked: Vec<Ranked> = found()
@@ -180,11 +166,7 @@ fn score(
                 (_, true) if !wanted.documents => 0.5,
                 _ => 1.0,
             };
-            Ranked {
-                entry,
-                score: words.sum::<f32>() * aside,
-                defines: scan.defines,
-            }
+            Ranked { entry, score: words.sum::<f32>() * aside, defines: scan.defines }
         })
         .collect();
     let best = ranked.iter().map(|file| file.score).fold(0.0, f32::max);
@@ -246,16 +228,9 @@ pub(super) fn is_test(path: &str) -> bool {
 /// What a file is about, by its name: `cart` for `cart.rs`, `test_cart.py`, `CartTest.java` and `cart.spec.ts`.
 fn subject(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .to_lowercase()
-        .replace(['-', '_'], "");
+    let stem = name.split('.').next().unwrap_or_default().to_lowercase().replace(['-', '_'], "");
     let stem = stem.strip_prefix("test").unwrap_or(&stem);
-    let ending = ["tests", "test", "spec", "specs"]
-        .into_iter()
-        .find_map(|ending| stem.strip_suffix(ending));
+    let ending = ["tests", "test", "spec", "specs"].into_iter().find_map(|ending| stem.strip_suffix(ending));
     ending.unwrap_or(stem).to_owned()
 }
 

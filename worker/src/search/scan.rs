@@ -115,17 +115,10 @@ mod tests {
         ] {
             assert!(scan(text.as_bytes(), &vocabulary, &identifiers).defines, "{text}");
         }
-        for text in [
-            "return cartTotal(a)",
-            "a.cartTotal()",
-            "x = cartTotal",
-            "if (cartTotal(1))",
-            "fn\ncartTotal",
-        ] {
-            assert!(
-                !scan(text.as_bytes(), &vocabulary, &identifiers).defines,
-                "{text}"
-            );
+        for text in
+            ["return cartTotal(a)", "a.cartTotal()", "x = cartTotal", "if (cartTotal(1))", "fn\ncartTotal"]
+        {
+            assert!(!scan(text.as_bytes(), &vocabulary, &identifiers).defines, "{text}");
         }
     }
 

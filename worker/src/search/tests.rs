@@ -8,78 +8,45 @@ use crate::tree::{FileSource as _, MemoryTree};
 fn shop() -> Vec<(String, String)> {
     let own = [
         ("Cargo.toml", "[package]\nname = \"shop\"\n"),
-        (
-            "Cargo.lock",
-            "[[package]]\nname = \"shipping\"\nshipping = \"cart total quantity\"\n",
-        ),
+        ("Cargo.lock", "[[package]]\nname = \"shipping\"\nshipping = \"cart total quantity\"\n"),
         (
             "README.md",
             "# Shop\n\nThe cart has a total. The total of the cart counts shipping. Cart cart cart total.\n",
         ),
-        (
-            "src/main.rs",
-            "mod cart;\nmod shipping;\nfn main() { cart::Cart::default().total(); }\n",
-        ),
+        ("src/main.rs", "mod cart;\nmod shipping;\nfn main() { cart::Cart::default().total(); }\n"),
         (
             "src/cart.rs",
             "use crate::shipping;\n\npub struct Cart { items: Vec<Item> }\n\nimpl Cart {\n    /// Sums the items up.\n    \
              pub fn total(&self) -> u32 {\n        self.items.iter().map(|item| item.price).sum()\n    }\n}\n",
         ),
-        (
-            "src/item.rs",
-            "pub struct Item { pub price: u32, pub quantity: u32 }\n",
-        ),
+        ("src/item.rs", "pub struct Item { pub price: u32, pub quantity: u32 }\n"),
         (
             "src/shipping.rs",
             "pub fn calculate_rate(weight: u32) -> u32 {\n    weight * RATE_PER_KILOGRAM\n}\n",
         ),
-        (
-            "src/user.rs",
-            "pub struct User { name: String }\nimpl User {\n    pub fn greet(&self) {}\n}\n",
-        ),
-        (
-            "src/mail/send.rs",
-            "pub fn send_mail(user: &User) {\n    smtp.deliver(user)\n}\n",
-        ),
+        ("src/user.rs", "pub struct User { name: String }\nimpl User {\n    pub fn greet(&self) {}\n}\n"),
+        ("src/mail/send.rs", "pub fn send_mail(user: &User) {\n    smtp.deliver(user)\n}\n"),
         (
             "src/mail/template.rs",
             "pub fn welcome(user: &User) -> String {\n    format!(\"Hello {}\", user.name)\n}\n",
         ),
-        (
-            "tests/cart.rs",
-            "#[test]\nfn sums() {\n    assert_eq!(Cart::of(&[1, 2]).total(), 3);\n}\n",
-        ),
-        (
-            "tests/shipping.rs",
-            "#[test]\nfn rates() {\n    assert_eq!(calculate_rate(2), 4);\n}\n",
-        ),
-        (
-            "src/api.pb.rs",
-            "// Code generated. DO NOT EDIT.\nstruct CartTotalQuantity;\n",
-        ),
+        ("tests/cart.rs", "#[test]\nfn sums() {\n    assert_eq!(Cart::of(&[1, 2]).total(), 3);\n}\n"),
+        ("tests/shipping.rs", "#[test]\nfn rates() {\n    assert_eq!(calculate_rate(2), 4);\n}\n"),
+        ("src/api.pb.rs", "// Code generated. DO NOT EDIT.\nstruct CartTotalQuantity;\n"),
     ];
-    let mut files: Vec<(String, String)> = own
-        .into_iter()
-        .map(|(path, text)| (path.to_owned(), text.to_owned()))
-        .collect();
+    let mut files: Vec<(String, String)> =
+        own.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
     for number in 0..40 {
         let text = "fn cart_total_quantity() { shipping(); calculate_rate(); welcome_mail(); }\n".repeat(20);
         files.push((format!("vendor/lib{number}/cart.rs"), text));
-        files.push((
-            format!("src/other{number}.rs"),
-            format!("fn other_{number}() {{\n    work();\n}}\n"),
-        ));
+        files.push((format!("src/other{number}.rs"), format!("fn other_{number}() {{\n    work();\n}}\n")));
     }
     files
 }
 
 fn query(text: &str) -> Query {
     let (summary, description) = text.split_once('\n').unwrap_or((text, ""));
-    Query {
-        summary: summary.to_owned(),
-        description: description.to_owned(),
-        comments: Vec::new(),
-    }
+    Query { summary: summary.to_owned(), description: description.to_owned(), comments: Vec::new() }
 }
 
 fn chosen(text: &str) -> Vec<String> {
@@ -89,25 +56,14 @@ fn chosen(text: &str) -> Vec<String> {
 }
 
 fn place(files: &[String], path: &str) -> usize {
-    files
-        .iter()
-        .position(|file| file == path)
-        .unwrap_or_else(|| panic!("{path} is not among {files:?}"))
+    files.iter().position(|file| file == path).unwrap_or_else(|| panic!("{path} is not among {files:?}"))
 }
 
 #[test]
 fn the_file_a_ticket_is_about_is_among_the_first() {
     for (text, path, at_most) in [
-        (
-            "Cart total ignores the quantity of items\nTwo of a thing cost as much as one.",
-            "src/cart.rs",
-            1,
-        ),
-        (
-            "The welcome mail greets nobody\nIt says only Hello.",
-            "src/mail/template.rs",
-            2,
-        ),
+        ("Cart total ignores the quantity of items\nTwo of a thing cost as much as one.", "src/cart.rs", 1),
+        ("The welcome mail greets nobody\nIt says only Hello.", "src/mail/template.rs", 2),
         ("Wrong shipping rates for heavy weights", "src/shipping.rs", 0),
         ("calculateRate overflows", "src/shipping.rs", 0),
         ("Mails are not being sent", "src/mail/send.rs", 1),
@@ -134,10 +90,7 @@ fn vendored_generated_and_lock_files_are_not_chosen_unless_named() {
 fn a_stack_trace_comes_before_everything_else() {
     let trace = "Cart total shipping crashes\n\nthread 'main' panicked at src/user.rs:2:9\n   at /build/src/mail/send.rs:2";
     let files = chosen(trace);
-    assert_eq!(
-        (files[0].as_str(), files[1].as_str()),
-        ("src/user.rs", "src/mail/send.rs")
-    );
+    assert_eq!((files[0].as_str(), files[1].as_str()), ("src/user.rs", "src/mail/send.rs"));
     assert!(files.contains(&"src/cart.rs".to_owned()));
 }
 
@@ -156,18 +109,13 @@ fn a_ticket_without_a_word_in_common_shows_the_tree_alone() {
         assert_eq!(context.files, []);
         assert!(context.tree.contains("cart.rs"));
     }
-    assert_eq!(
-        select(&MemoryTree::default(), &query("cart"), &Limits::default()).files,
-        []
-    );
+    assert_eq!(select(&MemoryTree::default(), &query("cart"), &Limits::default()).files, []);
 }
 
 fn long_file() -> String {
     let mut text = String::from("import os\n\n\nclass Ledger:\n");
     for number in 0..400 {
-        text.push_str(&format!(
-            "    def entry_{number}(self):\n        return {number}\n\n"
-        ));
+        text.push_str(&format!("    def entry_{number}(self):\n        return {number}\n\n"));
     }
     text.replace("entry_300", "refund_customer")
 }
@@ -175,15 +123,8 @@ fn long_file() -> String {
 #[test]
 fn a_long_file_is_shown_in_windows_around_what_matters() {
     let tree = MemoryTree::of_texts([("ledger.py", long_file())]);
-    let limits = Limits {
-        lines_per_file: 60,
-        ..Limits::default()
-    };
-    let context = select(
-        &tree,
-        &query("Refund the customer twice\nseen at ledger.py:500"),
-        &limits,
-    );
+    let limits = Limits { lines_per_file: 60, ..Limits::default() };
+    let context = select(&tree, &query("Refund the customer twice\nseen at ledger.py:500"), &limits);
     let file = &context.files[0];
     assert!(!file.whole);
     assert_eq!(file.total_lines, 1_204);
@@ -198,18 +139,9 @@ fn a_long_file_is_shown_in_windows_around_what_matters() {
             .any(|window| (window.first_line..window.first_line + window.lines.len()).contains(&line))
     };
     assert!(shows(500) && shows(905) && shows(4) && shows(1) && !shows(700));
-    assert!(
-        file.windows
-            .iter()
-            .map(|window| window.lines.len())
-            .sum::<usize>()
-            <= 60
-    );
+    assert!(file.windows.iter().map(|window| window.lines.len()).sum::<usize>() <= 60);
     let rendered = context.render();
-    assert!(
-        rendered.contains("## ledger.py (of 1204 lines, only 1 to 6, "),
-        "{rendered}"
-    );
+    assert!(rendered.contains("## ledger.py (of 1204 lines, only 1 to 6, "), "{rendered}");
     assert!(rendered.contains("\n    def refund_customer(self):\n"));
     assert!(rendered.contains(" to 1204 are not shown)"));
 }
@@ -255,24 +187,12 @@ fn the_context_reads_well() {
 
 #[test]
 fn the_budget_is_kept_and_used() {
-    let files = (0..30).map(|number| {
-        (
-            format!("src/cart{number}.py"),
-            long_file().replace("Ledger", "Cart"),
-        )
-    });
+    let files = (0..30).map(|number| (format!("src/cart{number}.py"), long_file().replace("Ledger", "Cart")));
     let tree = MemoryTree::of_texts(files);
     for tokens in [500, 2_000, 8_000, 30_000] {
-        let limits = Limits {
-            tokens,
-            ..Limits::default()
-        };
+        let limits = Limits { tokens, ..Limits::default() };
         let context = select(&tree, &query("refund customer cart"), &limits);
-        assert!(
-            context.estimated_tokens <= tokens,
-            "{} of {tokens}",
-            context.estimated_tokens
-        );
+        assert!(context.estimated_tokens <= tokens, "{} of {tokens}", context.estimated_tokens);
         assert!(
             tokens < 2_000 || context.estimated_tokens >= tokens / 4,
             "{} of {tokens}",
@@ -283,14 +203,9 @@ fn the_budget_is_kept_and_used() {
 
 #[test]
 fn what_is_no_text_is_never_shown() {
-    let tree = MemoryTree::of_texts([
-        ("cart.bin", b"cart\0cart".to_vec()),
-        ("cart.txt", b"caf\xe9 cart".to_vec()),
-    ]);
-    assert_eq!(
-        select(&tree, &query("cart.bin and cart.txt"), &Limits::default()).files,
-        []
-    );
+    let tree =
+        MemoryTree::of_texts([("cart.bin", b"cart\0cart".to_vec()), ("cart.txt", b"caf\xe9 cart".to_vec())]);
+    assert_eq!(select(&tree, &query("cart.bin and cart.txt"), &Limits::default()).files, []);
 }
 
 proptest! {

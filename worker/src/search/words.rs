@@ -46,10 +46,7 @@ pub(super) fn for_each_part<'a>(run: &'a [u8], mut visit: impl FnMut(&'a [u8])) 
 }
 
 fn emit<'a>(run: &'a [u8], from: usize, to: usize, visit: &mut impl FnMut(&'a [u8])) {
-    if let Some(part) = run
-        .get(from..to)
-        .filter(|part| part.iter().any(|byte| *byte != b'_'))
-    {
+    if let Some(part) = run.get(from..to).filter(|part| part.iter().any(|byte| *byte != b'_')) {
         visit(part);
     }
 }
@@ -122,16 +119,8 @@ impl Vocabulary {
         if word.len() > LONGEST {
             return;
         }
-        let key = if compound {
-            word
-        } else {
-            word.get(..stem(word)).unwrap_or(word)
-        };
-        let map = if compound {
-            &mut self.compounds
-        } else {
-            &mut self.words
-        };
+        let key = if compound { word } else { word.get(..stem(word)).unwrap_or(word) };
+        let map = if compound { &mut self.compounds } else { &mut self.words };
         if let Some(number) = map.get(key) {
             if let Some(known) = self.weights.get_mut(usize::from(*number)) {
                 *known = known.max(weight) + 0.1 * weight;
@@ -167,7 +156,9 @@ impl Vocabulary {
                 hit(*number);
             }
         });
-        if !self.compounds.is_empty() && self.may_begin(run) && run.len() <= LONGEST
+        if !self.compounds.is_empty()
+            && self.may_begin(run)
+            && run.len() <= LONGEST
             && let Some(number) = self.compounds.get(&joined(run))
         {
             hit(*number);
@@ -181,10 +172,7 @@ impl Vocabulary {
 }
 
 fn joined(run: &[u8]) -> Vec<u8> {
-    run.iter()
-        .filter(|byte| **byte != b'_')
-        .map(u8::to_ascii_lowercase)
-        .collect()
+    run.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase).collect()
 }
 
 fn lowered<'a>(part: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a [u8]> {
@@ -196,10 +184,7 @@ fn lowered<'a>(part: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a [u8]> {
 
 /// A number for the first three characters that are no `_`, the same for small and capital letters.
 fn beginning(word: &[u8]) -> usize {
-    let mut letters = word
-        .iter()
-        .filter(|byte| **byte != b'_')
-        .map(|byte| usize::from(byte & 31));
+    let mut letters = word.iter().filter(|byte| **byte != b'_').map(|byte| usize::from(byte & 31));
     let mut next = || letters.next().unwrap_or(0);
     (next() << 10) | (next() << 5) | next()
 }
@@ -236,7 +221,7 @@ mod tests {
     fn parts(run: &str) -> Vec<String> {
         let mut found = Vec::new();
         for_each_part(run.as_bytes(), |part| {
-            found.push(String::from_utf8_lossy(part).into_owned())
+            found.push(String::from_utf8_lossy(part).into_owned());
         });
         found
     }

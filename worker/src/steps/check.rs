@@ -36,7 +36,10 @@ pub async fn run(applied: AppliedPatch) -> anyhow::Result<CheckOutcome> {
 /// Why the run ends when a corrected patch still fails.
 #[must_use]
 pub fn gave_up(report: &CheckReport) -> String {
-    format!("the patch that I wrote breaks the syntax, and so did its correction: {}", report.errors.join("; "))
+    format!(
+        "the patch that I wrote breaks the syntax, and so did its correction: {}",
+        report.errors.join("; ")
+    )
 }
 
 fn examine(patch: &Patch) -> CheckReport {

@@ -1,9 +1,9 @@
 //! Claim: read the ticket, find its repository, take the lease, and see whether there is anything to do.
 
+use jiff::Timestamp;
 use jira_agent::domain::{Mode, Outcome, RepoUrl, Task, Ticket, TicketMemory, TriggerKind};
 use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
 use jira_agent::routing::{self, Route, RouteOutcome};
-use jiff::Timestamp;
 
 use crate::crash;
 use crate::failure::Permanent;
@@ -103,7 +103,9 @@ async fn take(leases: LeaseSource<'_>, key: &LeaseKey) -> anyhow::Result<Take> {
 fn known_mode(mode: Mode) -> Result<(), Permanent> {
     match mode {
         Mode::Quickfix | Mode::Plan => Ok(()),
-        other => Err(Permanent(format!("mode `{other}` is not carried out by this version; use quickfix or plan"))),
+        other => {
+            Err(Permanent(format!("mode `{other}` is not carried out by this version; use quickfix or plan")))
+        }
     }
 }
 

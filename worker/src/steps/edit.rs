@@ -87,7 +87,9 @@ impl Desk {
             Ok(match draft {
                 Draft::Nothing => edit::apply(&files, &desk.shown, &desk.rules, blocks),
                 Draft::Patch(patch) => patch.continue_with(&files, &desk.shown, &desk.rules, blocks),
-                Draft::Rejected(rejection) => rejection.continue_with(&files, &desk.shown, &desk.rules, blocks),
+                Draft::Rejected(rejection) => {
+                    rejection.continue_with(&files, &desk.shown, &desk.rules, blocks)
+                }
             })
         });
         work.await?
@@ -128,7 +130,8 @@ impl Talk<'_> {
         let mut repairs = self.services.config.worker.repair_rounds;
         let mut said: Option<Written> = None;
         loop {
-            let reply = self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
+            let reply =
+                self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
             self.usage += reply.usage;
             self.request.messages.push(Message::assistant(reply.text.clone()));
             match self.turn(&reply, &mut said).await? {
@@ -140,7 +143,10 @@ impl Talk<'_> {
                 }
                 Turn::Again(problem) => {
                     repairs -= 1;
-                    tracing::info!(repairs_left = repairs, "the patch does not apply; the model is asked again");
+                    tracing::info!(
+                        repairs_left = repairs,
+                        "the patch does not apply; the model is asked again"
+                    );
                     let problem = self.services.redactor.redact(&problem).into_owned();
                     self.request.messages.push(prompt::repair_message(&problem));
                 }
@@ -153,8 +159,12 @@ impl Talk<'_> {
             return Ok(turn);
         }
         let (summary, explanation, blocks) = match prompt::parse_reply(&reply.text) {
-            ReplyKind::NothingToChange { reason } => return Ok(Turn::End(Outcome::NothingToChange { reason })),
-            ReplyKind::NeedsHuman { question } => return Ok(Turn::End(Outcome::NeedsHuman { reason: question })),
+            ReplyKind::NothingToChange { reason } => {
+                return Ok(Turn::End(Outcome::NothingToChange { reason }));
+            }
+            ReplyKind::NeedsHuman { question } => {
+                return Ok(Turn::End(Outcome::NeedsHuman { reason: question }));
+            }
             ReplyKind::Edits { summary, explanation, blocks_text } => (summary, explanation, blocks_text),
         };
         // A repair often brings blocks only; the first reply has said what they are for.
@@ -201,7 +211,11 @@ impl Talk<'_> {
 
     fn finish(self, patch: Patch, written: Written) -> Next<AppliedPatch> {
         Next::Go(AppliedPatch {
-            summary: if written.summary.is_empty() { "Change what the ticket asks for".to_owned() } else { written.summary },
+            summary: if written.summary.is_empty() {
+                "Change what the ticket asks for".to_owned()
+            } else {
+                written.summary
+            },
             explanation: written.explanation,
             usage: self.usage,
             conversation: self.request.messages,

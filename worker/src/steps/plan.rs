@@ -37,12 +37,18 @@ pub async fn write(
                 Ok(PlanReply::NeedsHuman { question }) => return human(question),
                 Err(problem) => prompt::plan_repair_message(&problem),
             },
-            Stop::MaxTokens => prompt::repair_message("Your reply was cut off at its limit. Write a shorter plan."),
+            Stop::MaxTokens => {
+                prompt::repair_message("Your reply was cut off at its limit. Write a shorter plan.")
+            }
             Stop::ContextExceeded => {
-                return human("the ticket and the code it needs do not fit the model; split the ticket".to_owned());
+                return human(
+                    "the ticket and the code it needs do not fit the model; split the ticket".to_owned(),
+                );
             }
             Stop::Refusal { why } => return human(format!("the model refused to plan this ticket: {why}")),
-            Stop::Other { reason } => return human(format!("the model stopped for an unknown reason: {reason}")),
+            Stop::Other { reason } => {
+                return human(format!("the model stopped for an unknown reason: {reason}"));
+            }
         };
         if repairs == 0 {
             return human("I could not write a plan that can be read".to_owned());

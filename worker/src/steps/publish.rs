@@ -159,7 +159,9 @@ pub async fn push(
     let timeout = services.config.worker.push_timeout;
     let outcome = services.transfers.push(request, cancel, timeout, |_| {}).await;
     match outcome {
-        Ok(PushOutcome::Pushed { .. } | PushOutcome::AlreadyThere) => Ok(Next::Go(Pushed { commit, content })),
+        Ok(PushOutcome::Pushed { .. } | PushOutcome::AlreadyThere) => {
+            Ok(Next::Go(Pushed { commit, content }))
+        }
         Ok(PushOutcome::LeaseLost { .. } | PushOutcome::NotFastForward) => {
             let branch = &claimed.branch;
             Err(Transient(format!("somebody else moved `{branch}` meanwhile; it will be read again")).into())
@@ -242,7 +244,8 @@ async fn changed_files(workspace: &Workspace, commit: &CommitId) -> anyhow::Resu
     let (git_dir, commit) = (workspace.dir.git_dir(), commit.clone());
     let files = tokio::task::spawn_blocking(move || git::changed_files(&git_dir, &commit)).await?;
     let files = files.context("comparing the commit with its parent")?;
-    let file = |file: git::FileStat| ChangedFile { path: file.path, added: file.added, removed: file.removed };
+    let file =
+        |file: git::FileStat| ChangedFile { path: file.path, added: file.added, removed: file.removed };
     Ok(files.into_iter().map(file).collect())
 }
 
@@ -258,11 +261,17 @@ async fn decorate(
     let slug = claimed.route.repository.slug();
     match content {
         Content::Plan(plan) => {
-            github.add_labels(slug, pull.number, &[LABEL, PLAN_LABEL]).await.context("labelling the pull request")?;
+            github
+                .add_labels(slug, pull.number, &[LABEL, PLAN_LABEL])
+                .await
+                .context("labelling the pull request")?;
             crash::point("publish:labels");
             let marker = CommentMarker::new("plan", &claimed.task.id.to_string());
             let comment = services.redactor.redact(&text::plan_comment(plan, commit)).into_owned();
-            github.upsert_comment(slug, pull.number, &marker, &comment).await.context("commenting the plan")?;
+            github
+                .upsert_comment(slug, pull.number, &marker, &comment)
+                .await
+                .context("commenting the plan")?;
         }
         Content::Change(_) => {
             github.add_labels(slug, pull.number, &[LABEL]).await.context("labelling the pull request")?;
@@ -284,7 +293,10 @@ async fn request_review(services: &Services, claimed: &Claimed, pull: &PullReque
     let asked = github.request_reviewers(slug, pull.number, &config.reviewers, &config.team_reviewers).await;
     let refused = asked.context("asking for review")?.refused;
     if !refused.is_empty() {
-        tracing::warn!(reviewers = refused.join(", "), "GitHub refused to ask these for review; check github.reviewers");
+        tracing::warn!(
+            reviewers = refused.join(", "),
+            "GitHub refused to ask these for review; check github.reviewers"
+        );
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Report: the ticket holds the result, and last of all the marker that the run has ended.
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, TaskId, TicketKey};
 use jira_agent::jira::{Jira, MoveOutcome, RemoteLink};
-use jiff::Timestamp;
 
 use crate::crash;
 use crate::products::{Claimed, Content, Published, Reported};
@@ -14,7 +14,11 @@ use crate::text;
 ///
 /// # Errors
 /// When Jira or GitHub does not answer or refuses.
-pub async fn report(services: &Services, claimed: &Claimed, published: &Published) -> anyhow::Result<Reported> {
+pub async fn report(
+    services: &Services,
+    claimed: &Claimed,
+    published: &Published,
+) -> anyhow::Result<Reported> {
     let key = &claimed.task.ticket;
     let is_change = matches!(published.content, Content::Change(_));
     let mut unmoved = None;
@@ -26,7 +30,9 @@ pub async fn report(services: &Services, claimed: &Claimed, published: &Publishe
     }
     crash::point("report:linked");
     let comment = match &published.content {
-        Content::Change(note) => text::result_comment(&published.facts, note, published.opened, unmoved.as_deref()),
+        Content::Change(note) => {
+            text::result_comment(&published.facts, note, published.opened, unmoved.as_deref())
+        }
         Content::Plan(plan) => text::plan_ticket_comment(&published.facts, plan),
     };
     say(services, key, "report", claimed.task.id, &comment).await?;
@@ -38,7 +44,11 @@ pub async fn report(services: &Services, claimed: &Claimed, published: &Publishe
 }
 
 /// Moves the ticket to review and gives it to the reviewer; the states it could go to when it could not be moved.
-async fn hand_over(services: &Services, jira: &Jira, issue: &IssueKey) -> anyhow::Result<Option<Vec<String>>> {
+async fn hand_over(
+    services: &Services,
+    jira: &Jira,
+    issue: &IssueKey,
+) -> anyhow::Result<Option<Vec<String>>> {
     let config = &services.config.jira;
     let moved = jira.move_to(issue, &config.review_states).await.context("moving the ticket")?;
     crash::point("report:moved");
@@ -71,14 +81,25 @@ async fn link(jira: &Jira, issue: &IssueKey, published: &Published) -> anyhow::R
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn tell(services: &Services, key: &TicketKey, outcome: &Outcome, run: TaskId) -> anyhow::Result<()> {
+pub async fn tell(
+    services: &Services,
+    key: &TicketKey,
+    outcome: &Outcome,
+    run: TaskId,
+) -> anyhow::Result<()> {
     match text::outcome_comment(outcome, run) {
         Some(comment) => say(services, key, "outcome", run, &comment).await,
         None => Ok(()),
     }
 }
 
-async fn say(services: &Services, key: &TicketKey, kind: &str, run: TaskId, comment: &str) -> anyhow::Result<()> {
+async fn say(
+    services: &Services,
+    key: &TicketKey,
+    kind: &str,
+    run: TaskId,
+    comment: &str,
+) -> anyhow::Result<()> {
     let marker = CommentMarker::new(kind, &run.to_string());
     services.tickets.comment(key, &marker, &services.redactor.redact(comment)).await
 }

@@ -65,8 +65,10 @@ async fn directory(services: &Services, claimed: &Claimed) -> anyhow::Result<Wor
     let (root, run, attempt) = (root(services), claimed.task.id, claimed.attempt);
     let needed = services.config.worker.min_free_bytes;
     tokio::task::spawn_blocking(move || {
-        let dir = WorkspaceDir::create(&root, &run, attempt).with_context(|| format!("making a workspace in {}", root.display()))?;
-        let free = free_bytes(&root).with_context(|| format!("asking for the free space of {}", root.display()))?;
+        let dir = WorkspaceDir::create(&root, &run, attempt)
+            .with_context(|| format!("making a workspace in {}", root.display()))?;
+        let free =
+            free_bytes(&root).with_context(|| format!("asking for the free space of {}", root.display()))?;
         if free < needed {
             let root = root.display();
             anyhow::bail!(Transient(format!(
@@ -126,7 +128,11 @@ async fn begin(
         // A branch whose pull request was merged or closed is history: the work begins at the base again.
         past = resumed.is_none()
             && pull.is_none()
-            && github.latest_pull(slug, &claimed.branch).await.context("looking for earlier pull requests")?.is_some();
+            && github
+                .latest_pull(slug, &claimed.branch)
+                .await
+                .context("looking for earlier pull requests")?
+                .is_some();
     }
     let (start, parents) = match &fetched.agent_head {
         None => (fetched.base.clone(), vec![fetched.base.clone()]),
@@ -148,7 +154,11 @@ async fn begin(
     })
 }
 
-async fn own_commit(dir: &WorkspaceDir, head: &CommitId, claimed: &Claimed) -> anyhow::Result<Option<Resumed>> {
+async fn own_commit(
+    dir: &WorkspaceDir,
+    head: &CommitId,
+    claimed: &Claimed,
+) -> anyhow::Result<Option<Resumed>> {
     let (git_dir, head, run) = (dir.git_dir(), head.clone(), claimed.task.id);
     let search = tokio::task::spawn_blocking(move || find_own(&git_dir, &head, &run));
     search.await?.context("looking for a commit of this run")

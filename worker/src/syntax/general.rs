@@ -21,17 +21,10 @@ pub(super) fn errors(path: &str, bytes: &[u8]) -> Vec<SyntaxError> {
         .map(|line| error(line, "a conflict marker was left in the file"))
         .collect();
     if !is_prose(path) {
-        let seen = || {
-            text.lines()
-                .enumerate()
-                .filter(|(_, line)| !line.trim().is_empty())
-        };
+        let seen = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let (first, last) = (seen().next(), seen().last());
         let last = last.filter(|last| Some(last.0) != first.map(|first| first.0));
-        let edges = [first, last]
-            .into_iter()
-            .flatten()
-            .filter(|(_, line)| is_fence(line));
+        let edges = [first, last].into_iter().flatten().filter(|(_, line)| is_fence(line));
         errors.extend(edges.map(|line| error(line, "a fence was left in the file")));
     }
     errors

@@ -37,38 +37,14 @@ const fn known(
     names: &'static [&'static str],
     interpreters: &'static [&'static str],
 ) -> Known {
-    Known {
-        language,
-        name,
-        extensions,
-        names,
-        interpreters,
-    }
+    Known { language, name, extensions, names, interpreters }
 }
 
 const KNOWN: [Known; 16] = [
     known(Language::Rust, "Rust", &["rs"], &[], &[]),
-    known(
-        Language::Python,
-        "Python",
-        &["py", "pyi", "pyw"],
-        &["SConstruct", "SConscript"],
-        &["python"],
-    ),
-    known(
-        Language::JavaScript,
-        "JavaScript",
-        &["js", "mjs", "cjs", "jsx"],
-        &[],
-        &["node", "nodejs"],
-    ),
-    known(
-        Language::TypeScript,
-        "TypeScript",
-        &["ts", "mts", "cts"],
-        &[],
-        &["deno", "ts-node", "tsx"],
-    ),
+    known(Language::Python, "Python", &["py", "pyi", "pyw"], &["SConstruct", "SConscript"], &["python"]),
+    known(Language::JavaScript, "JavaScript", &["js", "mjs", "cjs", "jsx"], &[], &["node", "nodejs"]),
+    known(Language::TypeScript, "TypeScript", &["ts", "mts", "cts"], &[], &["deno", "ts-node", "tsx"]),
     known(Language::Tsx, "TSX", &["tsx"], &[], &[]),
     known(Language::Go, "Go", &["go"], &[], &[]),
     known(Language::Java, "Java", &["java"], &[], &[]),
@@ -85,15 +61,7 @@ const KNOWN: [Known; 16] = [
         Language::Ruby,
         "Ruby",
         &["rb", "rake", "gemspec", "ru"],
-        &[
-            "Rakefile",
-            "Gemfile",
-            "Vagrantfile",
-            "Podfile",
-            "Fastfile",
-            "Guardfile",
-            "Capfile",
-        ],
+        &["Rakefile", "Gemfile", "Vagrantfile", "Podfile", "Fastfile", "Guardfile", "Capfile"],
         &["ruby"],
     ),
     known(Language::Php, "PHP", &["php", "phtml"], &[], &["php"]),
@@ -111,20 +79,8 @@ const KNOWN: [Known; 16] = [
         &[".babelrc", "composer.lock"],
         &[],
     ),
-    known(
-        Language::Yaml,
-        "YAML",
-        &["yaml", "yml"],
-        &[".clang-format", ".clang-tidy"],
-        &[],
-    ),
-    known(
-        Language::Toml,
-        "TOML",
-        &["toml"],
-        &["Cargo.lock", "Pipfile", "poetry.lock", "uv.lock"],
-        &[],
-    ),
+    known(Language::Yaml, "YAML", &["yaml", "yml"], &[".clang-format", ".clang-tidy"], &[]),
+    known(Language::Toml, "TOML", &["toml"], &["Cargo.lock", "Pipfile", "poetry.lock", "uv.lock"], &[]),
 ];
 
 /// The languages whose syntax is checked, each with its name and the extensions it is known by.
@@ -135,9 +91,7 @@ pub fn languages() -> impl Iterator<Item = (&'static str, &'static [&'static str
 /// The language of a file, by its name, its extension, or the program its first line names.
 pub(super) fn of(path: &str, bytes: &[u8]) -> Option<Language> {
     let name = path.rsplit('/').next()?;
-    let extension = name
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_ascii_lowercase());
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     let by_name = KNOWN.iter().find(|known| known.names.contains(&name));
     let by_extension = || {
         let extension = extension.as_deref()?;
@@ -147,10 +101,7 @@ pub(super) fn of(path: &str, bytes: &[u8]) -> Option<Language> {
         let program = interpreter(bytes)?;
         KNOWN.iter().find(|known| known.interpreters.contains(&program))
     };
-    by_name
-        .or_else(by_extension)
-        .or_else(by_program)
-        .map(|known| known.language)
+    by_name.or_else(by_extension).or_else(by_program).map(|known| known.language)
 }
 
 /// The program that the first line names, without its version: `python` of `#!/usr/bin/env -S python3.12 -u`.
@@ -198,10 +149,7 @@ impl Language {
         let is_expression = |at: usize| at.checked_sub(1).and_then(|at| bytes.get(at)) == Some(&b'$');
         let is_open = |pair: &[u8]| pair == b"{{" || pair == b"{%";
         matches!(self, Self::Yaml | Self::Json | Self::Toml)
-            && bytes
-                .windows(2)
-                .enumerate()
-                .any(|(at, pair)| is_open(pair) && !is_expression(at))
+            && bytes.windows(2).enumerate().any(|(at, pair)| is_open(pair) && !is_expression(at))
     }
 }
 
@@ -214,11 +162,7 @@ mod tests {
         for (path, text, expected) in [
             ("src/a.RS", "", Some(Language::Rust)),
             ("Gemfile", "", Some(Language::Ruby)),
-            (
-                "bin/run",
-                "#!/usr/bin/env -S python3.12 -u\n",
-                Some(Language::Python),
-            ),
+            ("bin/run", "#!/usr/bin/env -S python3.12 -u\n", Some(Language::Python)),
             ("bin/run", "#!/bin/sh\n", Some(Language::Bash)),
             ("bin/run", "#!/usr/bin/env A=1 node\n", Some(Language::JavaScript)),
             ("bin/run", "#!", None),

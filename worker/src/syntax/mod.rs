@@ -49,18 +49,9 @@ pub struct SyntaxError {
 
 impl fmt::Display for SyntaxError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            line,
-            column,
-            what,
-            excerpt,
-        } = self;
+        let Self { line, column, what, excerpt } = self;
         write!(formatter, "line {line}, column {column}: {what}")?;
-        if excerpt.is_empty() {
-            Ok(())
-        } else {
-            write!(formatter, "\n    {excerpt}")
-        }
+        if excerpt.is_empty() { Ok(()) } else { write!(formatter, "\n    {excerpt}") }
     }
 }
 
@@ -74,9 +65,7 @@ const MOST_ERRORS: usize = 10;
 #[must_use]
 pub fn check(path: &str, before: Option<&[u8]>, after: &[u8]) -> SyntaxVerdict {
     let marks = new_errors(
-        before
-            .map(|bytes| general::errors(path, bytes))
-            .unwrap_or_default(),
+        before.map(|bytes| general::errors(path, bytes)).unwrap_or_default(),
         general::errors(path, after),
     );
     if let Some(errors) = marks {
@@ -106,11 +95,7 @@ pub fn check(path: &str, before: Option<&[u8]>, after: &[u8]) -> SyntaxVerdict {
 }
 
 fn errors(language: Language, bytes: &[u8]) -> Option<Vec<SyntaxError>> {
-    if bytes.len() > MOST_BYTES {
-        None
-    } else {
-        parse::errors(language, bytes)
-    }
+    if bytes.len() > MOST_BYTES { None } else { parse::errors(language, bytes) }
 }
 
 /// The errors that were not there before, if there are more than before.
@@ -118,10 +103,7 @@ fn new_errors(before: Vec<SyntaxError>, after: Vec<SyntaxError>) -> Option<Vec<S
     if after.len() <= before.len() {
         return None;
     }
-    let mut old: Vec<_> = before
-        .into_iter()
-        .map(|error| (error.what, error.excerpt))
-        .collect();
+    let mut old: Vec<_> = before.into_iter().map(|error| (error.what, error.excerpt)).collect();
     let mut new = after;
     new.retain(|error| {
         let same = |(what, excerpt): &(String, String)| *what == error.what && *excerpt == error.excerpt;
@@ -153,66 +135,24 @@ mod tests {
         for (path, good, broken) in [
             ("a.rs", "fn main() { let a = 1; }\n", "fn main() { let a = ; }\n"),
             ("a.py", "def f(x):\n    return x\n", "def f(x:\n    return x\n"),
-            (
-                "a.js",
-                "const a = () => ({b: 1});\n",
-                "const a = () => ({b: 1);\n",
-            ),
-            (
-                "a.jsx",
-                "const a = <b c={1}>x</b>;\n",
-                "const a = <b c={1}>x</b;\n",
-            ),
-            (
-                "a.ts",
-                "let a: number = f<string>(1);\n",
-                "let a: number = f<string>(1;\n",
-            ),
-            (
-                "a.tsx",
-                "const a = <B c={x as string}/>;\n",
-                "const a = <B c={x as string/>;\n",
-            ),
-            (
-                "a.go",
-                "package a\n\nfunc f() int { return 1 }\n",
-                "package a\n\nfunc f() int { return 1 \n",
-            ),
-            (
-                "A.java",
-                "class A { int f() { return 1; } }\n",
-                "class A { int f() { return 1 } }\n",
-            ),
-            (
-                "a.cs",
-                "class A { int F() => 1; }\n",
-                "class A { int F() => ; }\n",
-            ),
+            ("a.js", "const a = () => ({b: 1});\n", "const a = () => ({b: 1);\n"),
+            ("a.jsx", "const a = <b c={1}>x</b>;\n", "const a = <b c={1}>x</b;\n"),
+            ("a.ts", "let a: number = f<string>(1);\n", "let a: number = f<string>(1;\n"),
+            ("a.tsx", "const a = <B c={x as string}/>;\n", "const a = <B c={x as string/>;\n"),
+            ("a.go", "package a\n\nfunc f() int { return 1 }\n", "package a\n\nfunc f() int { return 1 \n"),
+            ("A.java", "class A { int f() { return 1; } }\n", "class A { int f() { return 1 } }\n"),
+            ("a.cs", "class A { int F() => 1; }\n", "class A { int F() => ; }\n"),
             ("a.rb", "def f(x)\n  x + 1\nend\n", "def f(x)\n  x + 1\n"),
-            (
-                "a.php",
-                "<?php\nfunction f($x) { return $x; }\n",
-                "<?php\nfunction f($x) { return $x;\n",
-            ),
-            (
-                "a.sh",
-                "if true; then\n  echo a\nfi\n",
-                "if true; then\n  echo a\n",
-            ),
+            ("a.php", "<?php\nfunction f($x) { return $x; }\n", "<?php\nfunction f($x) { return $x;\n"),
+            ("a.sh", "if true; then\n  echo a\nfi\n", "if true; then\n  echo a\n"),
             ("a.json", "{\"a\": [1, 2]}\n", "{\"a\": [1, 2}\n"),
             ("a.yaml", "a:\n  - b: 1\n", "a:\n  - b: [1\n"),
             ("a.toml", "[a]\nb = 1\n", "[a\nb = 1\n"),
         ] {
             assert_eq!(check(path, None, good.as_bytes()), SyntaxVerdict::Clean, "{path}");
+            assert!(matches!(check(path, None, broken.as_bytes()), SyntaxVerdict::Worse { .. }), "{path}");
             assert!(
-                matches!(check(path, None, broken.as_bytes()), SyntaxVerdict::Worse { .. }),
-                "{path}"
-            );
-            assert!(
-                matches!(
-                    check(path, Some(good.as_bytes()), broken.as_bytes()),
-                    SyntaxVerdict::Worse { .. }
-                ),
+                matches!(check(path, Some(good.as_bytes()), broken.as_bytes()), SyntaxVerdict::Worse { .. }),
                 "{path}"
             );
             assert_eq!(
@@ -228,10 +168,7 @@ mod tests {
         let (good, broken) = ("int f(void) { return 1; }\n", "int f(void) { return 1 }\n");
         for path in ["a.c", "a.h", "a.cpp"] {
             assert_eq!(check(path, None, good.as_bytes()), SyntaxVerdict::Clean);
-            assert!(matches!(
-                check(path, None, broken.as_bytes()),
-                SyntaxVerdict::Doubtful { .. }
-            ));
+            assert!(matches!(check(path, None, broken.as_bytes()), SyntaxVerdict::Doubtful { .. }));
             assert!(matches!(
                 check(path, Some(good.as_bytes()), broken.as_bytes()),
                 SyntaxVerdict::Worse { .. }
@@ -256,10 +193,7 @@ mod tests {
             ("Dockerfile", "```dockerfile\nFROM a\n```\n"),
             ("a.py", "a = 1\n```\n"),
         ] {
-            assert!(
-                matches!(check(path, None, text.as_bytes()), SyntaxVerdict::Worse { .. }),
-                "{path}"
-            );
+            assert!(matches!(check(path, None, text.as_bytes()), SyntaxVerdict::Worse { .. }), "{path}");
             assert!(!matches!(
                 check(path, Some(text.as_bytes()), text.as_bytes()),
                 SyntaxVerdict::Worse { .. }
@@ -271,22 +205,12 @@ mod tests {
     #[test]
     fn what_is_not_covered_is_unknown() {
         assert_eq!(check("a.kt", None, b"fun ("), SyntaxVerdict::Unknown);
+        assert_eq!(check("a.rs", None, &vec![b'('; MOST_BYTES + 1]), SyntaxVerdict::Unknown);
         assert_eq!(
-            check("a.rs", None, &vec![b'('; MOST_BYTES + 1]),
+            check("chart/templates/a.yaml", None, b"{{- if .Values.a }}\na: 1\n{{- end }}\n"),
             SyntaxVerdict::Unknown
         );
-        assert_eq!(
-            check(
-                "chart/templates/a.yaml",
-                None,
-                b"{{- if .Values.a }}\na: 1\n{{- end }}\n"
-            ),
-            SyntaxVerdict::Unknown
-        );
-        assert_eq!(
-            check("ci.yaml", None, b"run: echo ${{ github.sha }}\n"),
-            SyntaxVerdict::Clean
-        );
+        assert_eq!(check("ci.yaml", None, b"run: echo ${{ github.sha }}\n"), SyntaxVerdict::Clean);
     }
 
     #[test]

@@ -22,11 +22,7 @@ pub(super) fn errors(language: Language, bytes: &[u8]) -> Option<Vec<SyntaxError
         }
     });
     if language == Language::Python && errors.is_empty() {
-        walk(
-            &tree,
-            |_| true,
-            |node| python::indentation(node, bytes, &mut errors),
-        );
+        walk(&tree, |_| true, |node| python::indentation(node, bytes, &mut errors));
     }
     Some(errors)
 }
@@ -36,18 +32,10 @@ fn tree(language: Language, bytes: &[u8]) -> Option<Tree> {
     parser.set_language(&language.grammar()).ok()?;
     let end = Instant::now() + TIME_LIMIT;
     let mut in_time = |_: &ParseState| {
-        if Instant::now() < end {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+        if Instant::now() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let options = ParseOptions::new().progress_callback(&mut in_time);
-    parser.parse_with_options(
-        &mut |offset, _| bytes.get(offset..).unwrap_or_default(),
-        None,
-        Some(options),
-    )
+    parser.parse_with_options(&mut |offset, _| bytes.get(offset..).unwrap_or_default(), None, Some(options))
 }
 
 /// Visits every node in order, below a node only if it is to be entered. No recursion, so that depth does no harm.
@@ -90,17 +78,6 @@ fn missing(node: Node<'_>) -> String {
 
 fn unreadable(node: Node<'_>, bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(node.byte_range()).unwrap_or_default()).into_owned();
-    let first: String = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .chars()
-        .take(40)
-        .collect();
-    if first.is_empty() {
-        "this cannot be read".to_owned()
-    } else {
-        format!("`{first}` cannot be read here")
-    }
+    let first: String = text.lines().next().unwrap_or_default().trim().chars().take(40).collect();
+    if first.is_empty() { "this cannot be read".to_owned() } else { format!("`{first}` cannot be read here") }
 }

@@ -18,11 +18,7 @@ pub(super) fn indentation(node: Node<'_>, bytes: &[u8], errors: &mut Vec<SyntaxE
                     same_column(node, first.start_position().column, bytes, errors);
                 }
                 Some(_) => {}
-                None => errors.push(at(
-                    node,
-                    bytes,
-                    "an indented block is missing before this".to_owned(),
-                )),
+                None => errors.push(at(node, bytes, "an indented block is missing before this".to_owned())),
             }
         }
         "if_statement" | "for_statement" | "while_statement" => clauses(node, bytes, errors),
@@ -30,15 +26,8 @@ pub(super) fn indentation(node: Node<'_>, bytes: &[u8], errors: &mut Vec<SyntaxE
             clauses(node, bytes, errors);
             let mut cursor = node.walk();
             let handles = |kind: &str| kind.starts_with("except") || kind == "finally_clause";
-            if !node
-                .named_children(&mut cursor)
-                .any(|child| handles(child.kind()))
-            {
-                errors.push(at(
-                    node,
-                    bytes,
-                    "this has neither `except` nor `finally`".to_owned(),
-                ));
+            if !node.named_children(&mut cursor).any(|child| handles(child.kind())) {
+                errors.push(at(node, bytes, "this has neither `except` nor `finally`".to_owned()));
             }
         }
         _ => {}
@@ -49,11 +38,7 @@ fn same_column(node: Node<'_>, column: usize, bytes: &[u8], errors: &mut Vec<Syn
     let mut cursor = node.walk();
     for child in node.named_children(&mut cursor) {
         if !child.is_extra() && begins_line(child, bytes) && child.start_position().column != column {
-            errors.push(at(
-                child,
-                bytes,
-                "this is indented unlike the lines around it".to_owned(),
-            ));
+            errors.push(at(child, bytes, "this is indented unlike the lines around it".to_owned()));
         }
     }
 }
@@ -64,11 +49,7 @@ fn clauses(node: Node<'_>, bytes: &[u8], errors: &mut Vec<SyntaxError>) {
     for child in node.named_children(&mut cursor) {
         let is_clause = child.kind().ends_with("_clause");
         if is_clause && begins_line(child, bytes) && child.start_position().column != column {
-            errors.push(at(
-                child,
-                bytes,
-                "this is indented unlike the statement it belongs to".to_owned(),
-            ));
+            errors.push(at(child, bytes, "this is indented unlike the statement it belongs to".to_owned()));
         }
     }
 }
@@ -78,9 +59,7 @@ fn clauses(node: Node<'_>, bytes: &[u8], errors: &mut Vec<SyntaxError>) {
 fn begins_line(node: Node<'_>, bytes: &[u8]) -> bool {
     let start = node.start_byte();
     let line_start = start.saturating_sub(node.start_position().column);
-    bytes
-        .get(line_start..start)
-        .is_some_and(|before| before.iter().all(|byte| matches!(byte, b' ' | b'\t')))
+    bytes.get(line_start..start).is_some_and(|before| before.iter().all(|byte| matches!(byte, b' ' | b'\t')))
 }
 
 #[cfg(test)]

@@ -12,9 +12,12 @@ fn pattern(text: &str) -> Option<Regex> {
 
 static CLOSING: LazyLock<Option<Regex>> = LazyLock::new(|| {
     // GitHub: "Linking a pull request to an issue using a keyword".
-    pattern(r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)((?:[\w.-]+/[\w.-]+)?#\d|GH-\d|https?://\S+/issues/\d)")
+    pattern(
+        r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)((?:[\w.-]+/[\w.-]+)?#\d|GH-\d|https?://\S+/issues/\d)",
+    )
 });
-static MENTION: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(^|[^\w`@./])@([A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9_.-]+)?)"));
+static MENTION: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r"(^|[^\w`@./])@([A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9_.-]+)?)"));
 // Atlassian: "Process issues with smart commits": `KEY #comment …`, `#time …`, `#<transition> …`.
 static SMART: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"#([A-Za-z])"));
 static IMAGE: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"!\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])?"));

@@ -61,7 +61,12 @@ pub fn plan_ticket_comment(facts: &PullRequestFacts, plan: &Plan) -> String {
 fn plan_sections(plan: &Plan) -> String {
     let mut text = format!("\n{}\n\n#### Files\n\n", neutral_text(&plan.summary));
     for change in &plan.changes {
-        text.push_str(&format!("- {} `{}`: {}\n", change.action, change.path, neutral_line(&change.why, 300)));
+        text.push_str(&format!(
+            "- {} `{}`: {}\n",
+            change.action,
+            change.path,
+            neutral_line(&change.why, 300)
+        ));
     }
     if !plan.strategy.trim().is_empty() {
         text.push_str(&format!("\n#### Strategy\n\n{}\n", neutral_text(&plan.strategy)));

@@ -42,7 +42,12 @@ pub fn pull_request_body(ticket: &Ticket, note: &ChangeNote, files: &[ChangedFil
     let mut body = String::new();
     let explanation = neutral_text(&note.explanation);
     body.push_str(if explanation.is_empty() { &note.summary } else { &explanation });
-    body.push_str(&format!("\n\n**Ticket:** [{}]({}) {}\n", ticket.key, ticket.url, neutral_line(&ticket.summary, 120)));
+    body.push_str(&format!(
+        "\n\n**Ticket:** [{}]({}) {}\n",
+        ticket.key,
+        ticket.url,
+        neutral_line(&ticket.summary, 120)
+    ));
     if let TicketKey::GitHub { number, .. } = &ticket.key {
         body.push_str(&format!("\nCloses #{number}\n"));
     }
@@ -58,7 +63,10 @@ pub fn pull_request_body(ticket: &Ticket, note: &ChangeNote, files: &[ChangedFil
         body.push_str(&format!("- {check}\n"));
     }
     body.push_str("- tests: not run\n");
-    body.push_str(&format!("\n---\nWritten by jira-agent, {}. Please review it like any other change.\n", spent(note)));
+    body.push_str(&format!(
+        "\n---\nWritten by jira-agent, {}. Please review it like any other change.\n",
+        spent(note)
+    ));
     body
 }
 
@@ -67,12 +75,20 @@ fn spent(note: &ChangeNote) -> String {
     let usage = &note.usage;
     let cost = note.cost.map_or_else(String::new, |cost| format!(", about ${cost:.4}"));
     let read = usage.input + usage.cache_write + usage.cache_read;
-    format!("model `{}`, {read} tokens read and {} written{cost}, run `{}`", note.model, usage.output, note.run)
+    format!(
+        "model `{}`, {read} tokens read and {} written{cost}, run `{}`",
+        note.model, usage.output, note.run
+    )
 }
 
 /// The comment on the ticket when a pull request holds a change.
 #[must_use]
-pub fn result_comment(facts: &PullRequestFacts, note: &ChangeNote, opened: bool, unmoved: Option<&[String]>) -> String {
+pub fn result_comment(
+    facts: &PullRequestFacts,
+    note: &ChangeNote,
+    opened: bool,
+    unmoved: Option<&[String]>,
+) -> String {
     let done = if opened { "I opened" } else { "I updated" };
     let mut text = format!(
         "{done} pull request [#{}: {}]({}) from branch [`{}`]({}).\n\n",

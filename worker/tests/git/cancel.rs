@@ -23,42 +23,26 @@ async fn marked_desk() -> (Desk, String) {
 
 /// How many processes of the machine run the program.
 fn living(program: &str) -> usize {
-    let lines = fs::read_dir("/proc")
-        .unwrap()
-        .map(|entry| fs::read(entry.unwrap().path().join("cmdline")));
-    lines
-        .filter(|line| {
-            line.as_ref()
-                .is_ok_and(|line| line.starts_with(program.as_bytes()))
-        })
-        .count()
+    let lines = fs::read_dir("/proc").unwrap().map(|entry| fs::read(entry.unwrap().path().join("cmdline")));
+    lines.filter(|line| line.as_ref().is_ok_and(|line| line.starts_with(program.as_bytes()))).count()
 }
 
 #[tokio::test]
 async fn a_cancelled_transfer_ends_soon_and_leaves_no_process() {
     // Before the list of references, before the pack, and in the middle of the pack.
     let pack = "shop.git/git-upload-pack";
-    let faults = [
-        ("info/refs", Fault::Silence),
-        (pack, Fault::Silence),
-        (pack, Fault::Stall(30)),
-    ];
+    let faults = [("info/refs", Fault::Silence), (pack, Fault::Silence), (pack, Fault::Stall(30))];
     for (path, fault) in faults {
         let (desk, program) = marked_desk().await;
-        let noise: Vec<u8> = (0..500_000_u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-            .collect();
-        desk.server
-            .repository(SLUG)
-            .commit("main", None, "one", &[("a", &noise)]);
+        let noise: Vec<u8> =
+            (0..500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        desk.server.repository(SLUG).commit("main", None, "one", &[("a", &noise)]);
         desk.server.fault(path, fault);
         let cancel = CancellationToken::new();
         let transfer = desk.transfers.fetch(desk.fetch_request(), &cancel, LONG, |_| {});
         let cancelling = async {
-            wait_for("the hanging request", || {
-                desk.server.seen().iter().any(|seen| seen.uri.contains(path))
-            })
-            .await;
+            wait_for("the hanging request", || desk.server.seen().iter().any(|seen| seen.uri.contains(path)))
+                .await;
             assert_eq!(living(&program), 1);
             cancel.cancel();
             Instant::now()
@@ -92,15 +76,8 @@ async fn a_transfer_that_takes_too_long_is_stopped() {
     let limit = Duration::from_millis(300);
     let started = Instant::now();
     let cancel = CancellationToken::new();
-    let error = desk
-        .transfers
-        .fetch(desk.fetch_request(), &cancel, limit, |_| {})
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, GitError::TimedOut { limit: told, .. } if *told == limit),
-        "{error:?}"
-    );
+    let error = desk.transfers.fetch(desk.fetch_request(), &cancel, limit, |_| {}).await.unwrap_err();
+    assert!(matches!(&error, GitError::TimedOut { limit: told, .. } if *told == limit), "{error:?}");
     assert!(error.is_transient());
     assert!(started.elapsed() < limit + SOON);
     assert_eq!(living(&program), 0);
@@ -110,9 +87,7 @@ async fn a_transfer_that_takes_too_long_is_stopped() {
 async fn a_silent_remote_is_given_up_long_before_the_whole_time_is_over() {
     let idle = Duration::from_millis(300);
     let desk = Desk::with_idle(idle).await;
-    desk.server
-        .repository(SLUG)
-        .commit("main", None, "one", &[("a", b"a")]);
+    desk.server.repository(SLUG).commit("main", None, "one", &[("a", b"a")]);
     let faults = [
         ("info/refs", Fault::Silence),
         ("info/refs", Fault::Stall(20)),
@@ -122,10 +97,7 @@ async fn a_silent_remote_is_given_up_long_before_the_whole_time_is_over() {
         desk.server.fault(path, fault);
         let started = Instant::now();
         let error = desk.fetch().await.unwrap_err();
-        assert!(
-            matches!(&error, GitError::TimedOut { limit, .. } if *limit == idle),
-            "{error:?}"
-        );
+        assert!(matches!(&error, GitError::TimedOut { limit, .. } if *limit == idle), "{error:?}");
         assert!(started.elapsed() < idle + SOON, "{:?}", started.elapsed());
     }
 }
@@ -167,17 +139,9 @@ async fn a_request_that_cannot_be_read_is_answered_without_being_repeated() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"{\"token\": \"hunter2\", \"url\": 5}\n")
-        .unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"token\": \"hunter2\", \"url\": 5}\n").unwrap();
     let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-    assert!(
-        output.contains("cannot be read") && !output.contains("hunter2"),
-        "{output}"
-    );
+    assert!(output.contains("cannot be read") && !output.contains("hunter2"), "{output}");
 }
 
 #[tokio::test]

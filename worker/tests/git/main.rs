@@ -1,9 +1,5 @@
 //! Transfers and objects, against `git http-backend` over real HTTP and with the real transfer child.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "the helpers of tests may panic as tests do"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests may panic as tests do")]
 
 mod cancel;
 mod fetch;
@@ -45,11 +41,7 @@ impl Desk {
     async fn with_idle(idle: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let transfers = Transfers::new(program(), &http(idle));
-        Self {
-            server: Server::start().await,
-            dir,
-            transfers,
-        }
+        Self { server: Server::start().await, dir, transfers }
     }
 
     fn git_dir(&self) -> PathBuf {
@@ -75,9 +67,7 @@ impl Desk {
     async fn fetch_with(&self, change: impl FnOnce(&mut FetchRequest)) -> Result<FetchOutcome, GitError> {
         let mut request = self.fetch_request();
         change(&mut request);
-        self.transfers
-            .fetch(request, &CancellationToken::new(), LONG, |_| {})
-            .await
+        self.transfers.fetch(request, &CancellationToken::new(), LONG, |_| {}).await
     }
 
     async fn push(&self, commit: &CommitId, expected: Option<&CommitId>) -> Result<PushOutcome, GitError> {
@@ -89,18 +79,12 @@ impl Desk {
             branch: branch("ai/PROJ-1"),
             expected: expected.cloned(),
         };
-        self.transfers
-            .push(request, &CancellationToken::new(), LONG, |_| {})
-            .await
+        self.transfers.push(request, &CancellationToken::new(), LONG, |_| {}).await
     }
 
     /// Commits one file on top of `parent` in the git directory.
     fn commit(&self, parent: &CommitId, path: &str, bytes: &[u8]) -> CommitId {
-        let change = Change::Write {
-            path: path.to_owned(),
-            bytes: bytes.to_owned(),
-            executable: None,
-        };
+        let change = Change::Write { path: path.to_owned(), bytes: bytes.to_owned(), executable: None };
         commit(&self.git_dir(), &new_commit(parent, vec![change])).unwrap()
     }
 }
@@ -129,10 +113,7 @@ fn new_commit(parent: &CommitId, changes: Vec<Change>) -> NewCommit {
         changes,
         allow_empty: false,
         message: "PROJ-1: Mend the cart\n\nJira-Agent-Run: 01K9ZW4R7M1S8T3V5X7Z9B1D3F\n".to_owned(),
-        author: Identity {
-            name: "Agent".to_owned(),
-            email: "agent@example.com".to_owned(),
-        },
+        author: Identity { name: "Agent".to_owned(), email: "agent@example.com".to_owned() },
         time: "2026-01-30T12:00:00Z".parse().unwrap(),
     }
 }

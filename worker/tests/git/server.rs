@@ -70,11 +70,7 @@ impl Server {
         let state = (root.path().to_owned(), Arc::clone(&shared));
         let router = Router::new().fallback(serve).with_state(state);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self {
-            root,
-            address,
-            shared,
-        }
+        Self { root, address, shared }
     }
 
     pub fn origin(&self) -> String {
@@ -129,15 +125,9 @@ impl Remote {
         files: &[(&str, &[u8])],
     ) -> CommitId {
         let work = tempfile::tempdir().unwrap();
-        git(
-            work.path(),
-            &["clone", "--quiet", self.bare.to_str().unwrap(), "."],
-        );
+        git(work.path(), &["clone", "--quiet", self.bare.to_str().unwrap(), "."]);
         match from {
-            Some(from) => git(
-                work.path(),
-                &["checkout", "--quiet", "-B", branch, &format!("origin/{from}")],
-            ),
+            Some(from) => git(work.path(), &["checkout", "--quiet", "-B", branch, &format!("origin/{from}")]),
             None => git(work.path(), &["checkout", "--quiet", "--orphan", branch]),
         };
         for (name, content) in files {
@@ -153,20 +143,13 @@ impl Remote {
             }
         }
         git(work.path(), &["add", "--all"]);
-        git(
-            work.path(),
-            &["commit", "--quiet", "--allow-empty", "-m", message],
-        );
+        git(work.path(), &["commit", "--quiet", "--allow-empty", "-m", message]);
         git(work.path(), &["push", "--quiet", "origin", branch]);
         self.head(branch).unwrap()
     }
 
     pub fn head(&self, branch: &str) -> Option<CommitId> {
-        let found = self.git(&[
-            "for-each-ref",
-            "--format=%(objectname)",
-            &format!("refs/heads/{branch}"),
-        ]);
+        let found = self.git(&["for-each-ref", "--format=%(objectname)", &format!("refs/heads/{branch}")]);
         found.trim().parse().ok()
     }
 
@@ -182,20 +165,8 @@ impl Remote {
 /// Runs the git of this machine without its configuration.
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = std::process::Command::new("git")
-        .args([
-            "-c",
-            "user.name=Tester",
-            "-c",
-            "user.email=tester@example.com",
-            "-c",
-            "core.autocrlf=false",
-        ])
-        .args([
-            "-c",
-            "protocol.file.allow=always",
-            "-c",
-            "advice.detachedHead=false",
-        ])
+        .args(["-c", "user.name=Tester", "-c", "user.email=tester@example.com", "-c", "core.autocrlf=false"])
+        .args(["-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false"])
         .args(arguments)
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -212,12 +183,7 @@ type Served = (PathBuf, Arc<Mutex<Shared>>);
 async fn serve(State((root, shared)): State<Served>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let text = |name: &str| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let uri = parts.uri.to_string();
@@ -249,9 +215,7 @@ async fn serve(State((root, shared)): State<Served>, request: Request) -> Respon
     }
     if authorization.as_deref() != Some(AUTHORIZATION) {
         let response = Response::builder().status(StatusCode::UNAUTHORIZED);
-        return response
-            .body(Body::from("remote: Invalid username or token.\n"))
-            .unwrap();
+        return response.body(Body::from("remote: Invalid username or token.\n")).unwrap();
     }
     let (head, content) = backend(&root, &parts, &text("content-type"), &body).await;
     let content = match fault {
@@ -299,10 +263,7 @@ async fn backend(
     });
     let output = child.wait_with_output().await.unwrap().stdout;
     writing.await.unwrap();
-    let end = output
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .expect("CGI headers");
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n").expect("CGI headers");
     let mut response = Response::builder();
     for line in std::str::from_utf8(&output[..end]).unwrap().split("\r\n") {
         let (name, value) = line.split_once(": ").unwrap();

@@ -57,11 +57,7 @@ pub fn primary_limit(reset_in: u64) -> Parts {
 /// 403: the token may see the thing but not do this with it.
 #[must_use]
 pub fn not_accessible(by_app: bool) -> Parts {
-    let who = if by_app {
-        "integration"
-    } else {
-        "personal access token"
-    };
+    let who = if by_app { "integration" } else { "personal access token" };
     message(403, &format!("Resource not accessible by {who}"))
 }
 
@@ -71,11 +67,7 @@ pub fn missing_user_agent() -> Parts {
     let text = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header \
                 (https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api#user-agent-required). \
                 Check https://developer.github.com for other possible causes.";
-    (
-        403,
-        vec![("content-type".to_owned(), "text/html".to_owned())],
-        Value::String(text.to_owned()),
-    )
+    (403, vec![("content-type".to_owned(), "text/html".to_owned())], Value::String(text.to_owned()))
 }
 
 /// 404: there is no such thing, or the token may not know of it.

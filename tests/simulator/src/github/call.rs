@@ -70,21 +70,10 @@ impl FromRequestParts<GitHub> for Call {
     type Rejection = Reply;
 
     async fn from_request_parts(parts: &mut RequestParts, github: &GitHub) -> Result<Self, Reply> {
-        let given = RawPathParams::from_request_parts(parts, github)
-            .await
-            .map_err(Reply::internal)?;
-        let parameters = given
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let given = RawPathParams::from_request_parts(parts, github).await.map_err(Reply::internal)?;
+        let parameters = given.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let caller = parts.extensions.get::<Caller>().cloned();
-        let text = |name| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
+        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Ok(Self {
             github: github.clone(),
             caller: caller.ok_or_else(|| Reply::internal("the request did not pass the gate"))?,
@@ -101,28 +90,18 @@ impl FromRequestParts<GitHub> for Call {
 impl<'a> Scope<'a> {
     /// What answers are written from.
     pub fn view(&self) -> View<'_> {
-        View {
-            urls: &self.call.urls,
-            users: self.users,
-            repository: self.repository,
-        }
+        View { urls: &self.call.urls, users: self.users, repository: self.repository }
     }
 
     /// The number or id in the address; GitHub has nothing under another word.
     pub fn number(&self, name: &str) -> Result<u64, Parts> {
-        self.call
-            .parameter(name)
-            .parse()
-            .map_err(|_| answers::not_found())
+        self.call.parameter(name).parse().map_err(|_| answers::not_found())
     }
 
     /// The issue or pull request of the address.
     pub fn issue(&mut self) -> Result<&mut Issue, Parts> {
         let number = self.number("number")?;
-        self.repository
-            .issues
-            .get_mut(&number)
-            .ok_or_else(answers::not_found)
+        self.repository.issues.get_mut(&number).ok_or_else(answers::not_found)
     }
 
     /// Whether the caller has a right here.
@@ -147,10 +126,7 @@ impl Call {
 
     /// The login of who asks; 401 when that is nobody.
     pub fn login(&self) -> Result<&str, Parts> {
-        self.caller
-            .login
-            .as_deref()
-            .ok_or_else(answers::requires_authentication)
+        self.caller.login.as_deref().ok_or_else(answers::requires_authentication)
     }
 
     /// Works on the repository of the address, for which the caller needs a right there. Runs where blocking is allowed.
@@ -178,10 +154,7 @@ impl Call {
         if let Some(new_slug) = store.renamed.get(&slug.to_lowercase()) {
             return Err(self.moved(&slug, new_slug));
         }
-        let repository = store
-            .repositories
-            .get_mut(&slug.to_lowercase())
-            .ok_or_else(answers::not_found)?;
+        let repository = store.repositories.get_mut(&slug.to_lowercase()).ok_or_else(answers::not_found)?;
         let permission = repository.permission(self.caller.login.as_deref());
         if permission < Permission::Read {
             return Err(answers::not_found());
@@ -195,19 +168,12 @@ impl Call {
         if !self.reading && repository.archived {
             return Err(answers::message(403, "Repository was archived so is read-only."));
         }
-        work(&mut Scope {
-            repository,
-            users: &store.users,
-            ids: &mut store.ids,
-            call: &self,
-        })
+        work(&mut Scope { repository, users: &store.users, ids: &mut store.ids, call: &self })
     }
 
     /// The repository has another slug now: 301, or 307 where the request must be repeated as it is.
     fn moved(&self, old: &str, new: &str) -> Parts {
-        let path = self
-            .path
-            .replacen(&format!("/repos/{old}"), &format!("/repos/{new}"), 1);
+        let path = self.path.replacen(&format!("/repos/{old}"), &format!("/repos/{new}"), 1);
         let question = if self.query.is_empty() { "" } else { "?" };
         let location = format!("{}{path}{question}{}", self.urls.web(), self.query);
         let (_, mut headers, mut body) = answers::message(301, "Moved Permanently");
@@ -244,9 +210,8 @@ impl<T: DeserializeOwned> FromRequest<GitHub> for Strict<T> {
             github.problems().report(format!("GitHub: {asked}: {text}"));
             Reply(answers::message(status, &text))
         };
-        let bytes = Bytes::from_request(request, github)
-            .await
-            .map_err(|error| refuse(413, error.to_string()))?;
+        let bytes =
+            Bytes::from_request(request, github).await.map_err(|error| refuse(413, error.to_string()))?;
         let json: Value = serde_json::from_slice(&bytes)
             .map_err(|error| refuse(400, format!("Problems parsing JSON ({error})")))?;
         let read = serde_json::from_value(json)
@@ -265,13 +230,8 @@ impl<T: DeserializeOwned> FromRequestParts<GitHub> for Asked<T> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(read)) => Ok(Self(read)),
             Err(error) => {
-                github
-                    .problems()
-                    .report(format!("GitHub: {} {}: {error}", parts.method, parts.uri));
-                Err(Reply(answers::message(
-                    422,
-                    &format!("Invalid request.\n\n{error}"),
-                )))
+                github.problems().report(format!("GitHub: {} {}: {error}", parts.method, parts.uri));
+                Err(Reply(answers::message(422, &format!("Invalid request.\n\n{error}"))))
             }
         }
     }

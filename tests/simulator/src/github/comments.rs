@@ -32,11 +32,7 @@ pub(super) async fn list(call: Call, Asked(query): Asked<ListQuery>) -> Reply {
         let number = scope.issue()?.number;
         let view = scope.view();
         let since = query.since.unwrap_or_default();
-        let on_it = scope
-            .repository
-            .comments
-            .values()
-            .filter(|comment| comment.issue == number);
+        let on_it = scope.repository.comments.values().filter(|comment| comment.issue == number);
         let shown = on_it
             .filter(|comment| comment.updated_at >= since)
             .map(|comment| view.comment(comment))
@@ -55,20 +51,11 @@ pub(super) async fn create(call: Call, Strict(text): Strict<Text>) -> Reply {
         let issue = scope.issue()?;
         issue.updated_at = now();
         let number = issue.number;
-        let comment = Comment {
-            id,
-            issue: number,
-            user,
-            body: text.body,
-            created_at: now(),
-            updated_at: now(),
-        };
+        let comment =
+            Comment { id, issue: number, user, body: text.body, created_at: now(), updated_at: now() };
         let shown = scope.view().comment(&comment);
         scope.repository.comments.insert(id, comment);
-        let location = vec![(
-            "location".to_owned(),
-            shown["url"].as_str().unwrap_or_default().to_owned(),
-        )];
+        let location = vec![("location".to_owned(), shown["url"].as_str().unwrap_or_default().to_owned())];
         Ok((201, location, shown))
     })
     .await
@@ -78,11 +65,7 @@ pub(super) async fn create(call: Call, Strict(text): Strict<Text>) -> Reply {
 pub(super) async fn get(call: Call) -> Reply {
     call.in_repository(Permission::Read, |scope| {
         let id = scope.number("id")?;
-        let comment = scope
-            .repository
-            .comments
-            .get(&id)
-            .ok_or_else(answers::not_found)?;
+        let comment = scope.repository.comments.get(&id).ok_or_else(answers::not_found)?;
         answer(200, scope.view().comment(comment))
     })
     .await
@@ -96,11 +79,7 @@ pub(super) async fn update(call: Call, Strict(text): Strict<Text>) -> Reply {
         comment.body = text.body;
         comment.updated_at = now();
         let id = comment.id;
-        let comment = scope
-            .repository
-            .comments
-            .get(&id)
-            .ok_or_else(answers::not_found)?;
+        let comment = scope.repository.comments.get(&id).ok_or_else(answers::not_found)?;
         answer(200, scope.view().comment(comment))
     })
     .await
@@ -121,20 +100,9 @@ fn own<'a>(scope: &'a mut Scope<'_>) -> Result<&'a mut Comment, Parts> {
     let id = scope.number("id")?;
     let login = scope.call.login()?.to_owned();
     let may_push = scope.may(Permission::Write);
-    let comment = scope
-        .repository
-        .comments
-        .get_mut(&id)
-        .ok_or_else(answers::not_found)?;
-    let is_author = comment
-        .user
-        .as_deref()
-        .is_some_and(|user| user.eq_ignore_ascii_case(&login));
-    if is_author || may_push {
-        Ok(comment)
-    } else {
-        Err(lacking_right(scope.call.caller.kind))
-    }
+    let comment = scope.repository.comments.get_mut(&id).ok_or_else(answers::not_found)?;
+    let is_author = comment.user.as_deref().is_some_and(|user| user.eq_ignore_ascii_case(&login));
+    if is_author || may_push { Ok(comment) } else { Err(lacking_right(scope.call.caller.kind)) }
 }
 
 fn check(body: &str) -> Result<(), Parts> {

@@ -27,15 +27,10 @@ pub(super) async fn get(call: Call, Asked(query): Asked<Query>) -> Reply {
     call.in_repository(Permission::Read, move |scope| {
         let git = &scope.repository.git;
         let path = scope.call.parameter("path").trim_matches('/');
-        let reference = query
-            .reference
-            .unwrap_or_else(|| scope.repository.default_branch.clone());
+        let reference = query.reference.unwrap_or_else(|| scope.repository.default_branch.clone());
         let short = reference.strip_prefix("refs/heads/").unwrap_or(&reference);
         let no_commit = || answers::message(404, &format!("No commit found for the ref {reference}"));
-        let commit = git
-            .tip(short)
-            .or_else(|| git.commit_id(&reference))
-            .ok_or_else(no_commit)?;
+        let commit = git.tip(short).or_else(|| git.commit_id(&reference)).ok_or_else(no_commit)?;
         let entry = git.entry(&commit, path).ok_or_else(answers::not_found)?;
         let view = scope.view();
         if entry.kind == "tree" {
@@ -48,15 +43,9 @@ pub(super) async fn get(call: Call, Asked(query): Asked<Query>) -> Reply {
         }
         let content = git.blob(&entry.id).ok_or_else(answers::not_found)?;
         if scope.call.accept.contains("raw") {
-            let kind = vec![(
-                "content-type".to_owned(),
-                "application/vnd.github.raw; charset=utf-8".to_owned(),
-            )];
-            return Ok((
-                200,
-                kind,
-                Value::String(String::from_utf8_lossy(&content).into_owned()),
-            ));
+            let kind =
+                vec![("content-type".to_owned(), "application/vnd.github.raw; charset=utf-8".to_owned())];
+            return Ok((200, kind, Value::String(String::from_utf8_lossy(&content).into_owned())));
         }
         let mut shown = view.entry(&entry, path, &reference);
         if entry.mode == "120000" {
@@ -81,21 +70,11 @@ impl View<'_> {
             _ => "file",
         };
         let api = self.api(&format!("/contents/{path}?ref={reference}"));
-        let git = self.api(&format!(
-            "/git/{}s/{}",
-            if kind == "dir" { "tree" } else { "blob" },
-            entry.id
-        ));
-        let html = self.web(&format!(
-            "/{}/{reference}/{path}",
-            if kind == "dir" { "tree" } else { "blob" }
-        ));
+        let git = self.api(&format!("/git/{}s/{}", if kind == "dir" { "tree" } else { "blob" }, entry.id));
+        let html = self.web(&format!("/{}/{reference}/{path}", if kind == "dir" { "tree" } else { "blob" }));
         let download = (kind == "file").then(|| self.web(&format!("/raw/{reference}/{path}")));
         let size = if kind == "file" {
-            self.repository
-                .git
-                .blob(&entry.id)
-                .map_or(0, |content| content.len())
+            self.repository.git.blob(&entry.id).map_or(0, |content| content.len())
         } else {
             0
         };

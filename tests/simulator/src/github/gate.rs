@@ -51,17 +51,12 @@ impl GitHub {
         let headers = request.headers();
         let path = request.uri().path();
         if text(headers, header::USER_AGENT.as_str()).is_none_or(str::is_empty) {
-            self.problems().report(format!(
-                "GitHub: {} {path} came without User-Agent",
-                request.method()
-            ));
+            self.problems().report(format!("GitHub: {} {path} came without User-Agent", request.method()));
             return Err(Box::new(answers::missing_user_agent()));
         }
         let version = text(headers, "x-github-api-version").unwrap_or(DEFAULT_VERSION);
         if ![DEFAULT_VERSION, LEAN_VERSION].contains(&version) {
-            self.problems().report(format!(
-                "GitHub: {path} asks for the unknown API version {version:?}"
-            ));
+            self.problems().report(format!("GitHub: {path} asks for the unknown API version {version:?}"));
             return Err(Box::new(answers::message(
                 400,
                 &format!("{version:?} is not a supported API version."),
@@ -86,21 +81,14 @@ impl GitHub {
             return Err(Box::new(answers::primary_limit(reset_in)));
         }
         let rate = (HOURLY_LIMIT, token.used, token.resets_at);
-        Ok(Caller {
-            login: Some(token.login.clone()),
-            kind: Some(token.kind),
-            lean,
-            rate,
-        })
+        Ok(Caller { login: Some(token.login.clone()), kind: Some(token.kind), lean, rate })
     }
 }
 
 /// The token of `Bearer …` or `token …`.
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
-    let known = ["bearer", "token"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known));
+    let known = ["bearer", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     known.then(|| token.trim())
 }
 

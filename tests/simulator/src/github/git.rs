@@ -13,10 +13,7 @@ const FIRST_COMMIT_SECONDS: i64 = 1_767_225_600;
 const HOOKS: [(&str, &str); 3] = [
     ("pre-receive", include_str!("hooks/pre-receive.sh")),
     ("proc-receive", include_str!("hooks/proc-receive.sh")),
-    (
-        "reference-transaction",
-        include_str!("hooks/reference-transaction.sh"),
-    ),
+    ("reference-transaction", include_str!("hooks/reference-transaction.sh")),
 ];
 
 /// A bare repository.
@@ -40,11 +37,7 @@ pub(super) struct File {
 impl File {
     /// An ordinary file.
     pub fn text(path: &str, content: &[u8]) -> Self {
-        Self {
-            mode: "100644",
-            path: path.to_owned(),
-            content: content.to_owned(),
-        }
+        Self { mode: "100644", path: path.to_owned(), content: content.to_owned() }
     }
 }
 
@@ -52,19 +45,9 @@ impl Git {
     /// Makes an empty repository with the hooks that decide about pushes.
     pub fn init(directory: PathBuf, branch: &str) -> Result<Self> {
         std::fs::create_dir_all(&directory)?;
-        let git = Self {
-            directory,
-            work_tree: None,
-        };
+        let git = Self { directory, work_tree: None };
         git.run(
-            &[
-                "init",
-                "--quiet",
-                "--bare",
-                "--template=",
-                &format!("--initial-branch={branch}"),
-                ".",
-            ],
+            &["init", "--quiet", "--bare", "--template=", &format!("--initial-branch={branch}"), "."],
             b"",
         )?;
         for (name, value) in [
@@ -88,10 +71,7 @@ impl Git {
 
     /// The same repository with a folder to merge in, which also gets the index.
     pub fn with_work_tree(&self, folder: &Path) -> Self {
-        Self {
-            directory: self.directory.clone(),
-            work_tree: Some(folder.to_owned()),
-        }
+        Self { directory: self.directory.clone(), work_tree: Some(folder.to_owned()) }
     }
 
     /// Where the repository lies.
@@ -106,11 +86,7 @@ impl Git {
 
     /// The branches and their tips.
     pub fn branches(&self) -> BTreeMap<String, String> {
-        let listed = self.text(&[
-            "for-each-ref",
-            "--format=%(objectname) %(refname:lstrip=2)",
-            "refs/heads",
-        ]);
+        let listed = self.text(&["for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads"]);
         listed
             .unwrap_or_default()
             .lines()
@@ -185,31 +161,20 @@ impl Git {
                 "the path {:?} is not supported",
                 file.path
             );
-            writeln!(
-                stream,
-                "M {} inline {}\ndata {}",
-                file.mode,
-                file.path,
-                file.content.len()
-            )?;
+            writeln!(stream, "M {} inline {}\ndata {}", file.mode, file.path, file.content.len())?;
             stream.extend_from_slice(&file.content);
             stream.push(b'\n');
         }
         self.run(&["fast-import", "--quiet", "--date-format=raw"], &stream)?;
-        self.tip(branch)
-            .with_context(|| format!("branch {branch} is missing after a commit on it"))
+        self.tip(branch).with_context(|| format!("branch {branch} is missing after a commit on it"))
     }
 
     /// Merges `head` into the branch `base` and gives the merge commit.
     pub fn merge(&self, base: &str, head: &str, message: &str) -> Result<String> {
-        let tip = self
-            .tip(base)
-            .with_context(|| format!("there is no branch {base}"))?;
+        let tip = self.tip(base).with_context(|| format!("there is no branch {base}"))?;
         let tree = self.merged_tree(&tip, head)?.context("the branches conflict")?;
-        let commit = self
-            .text(&["commit-tree", &tree, "-p", &tip, "-p", head, "-m", message])?
-            .trim()
-            .to_owned();
+        let commit =
+            self.text(&["commit-tree", &tree, "-p", &tip, "-p", head, "-m", message])?.trim().to_owned();
         self.run(&["update-ref", &format!("refs/heads/{base}"), &commit, &tip], b"")?;
         Ok(commit)
     }
@@ -219,9 +184,7 @@ impl Git {
         let counted = self.text(&["count-objects", "-v"]).unwrap_or_default();
         let of = |name: &str| -> u64 {
             let value = counted.lines().find_map(|line| line.strip_prefix(name));
-            value
-                .and_then(|value| value.trim().parse().ok())
-                .unwrap_or_default()
+            value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
         };
         of("size:") + of("size-pack:")
     }
@@ -253,9 +216,7 @@ impl Git {
             .env("GIT_DIR", &self.directory)
             .current_dir(self.work_tree.as_ref().unwrap_or(&self.directory));
         if let Some(folder) = &self.work_tree {
-            command
-                .env("GIT_WORK_TREE", folder)
-                .env("GIT_INDEX_FILE", folder.join(".git-index"));
+            command.env("GIT_WORK_TREE", folder).env("GIT_INDEX_FILE", folder.join(".git-index"));
         }
         let mut child = command
             .stdin(Stdio::piped())
@@ -286,19 +247,12 @@ pub(super) fn environment(home: &Path) -> Vec<(&'static str, std::ffi::OsString)
         ("GIT_COMMITTER_NAME", "Dana Developer".into()),
         ("GIT_COMMITTER_EMAIL", "dana@example.com".into()),
     ];
-    variables.extend(
-        ["PATH", "TMPDIR"]
-            .into_iter()
-            .filter_map(|name| Some((name, std::env::var_os(name)?))),
-    );
+    variables.extend(["PATH", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     variables
 }
 
 fn write_executable(path: &Path, script: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, script)?;
-    Ok(std::fs::set_permissions(
-        path,
-        std::fs::Permissions::from_mode(0o755),
-    )?)
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
 }

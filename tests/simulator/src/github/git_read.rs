@@ -29,18 +29,7 @@ impl Git {
         let folder = tempfile::tempdir()?;
         let merger = self.with_work_tree(folder.path());
         let ancestor = self.text(&["merge-base", base, head])?;
-        merger.run(
-            &[
-                "read-tree",
-                "-i",
-                "-m",
-                "--aggressive",
-                ancestor.trim(),
-                base,
-                head,
-            ],
-            b"",
-        )?;
+        merger.run(&["read-tree", "-i", "-m", "--aggressive", ancestor.trim(), base, head], b"")?;
         let merged = merger.output(&["merge-index", "-q", "git-merge-one-file", "-a"], b"")?;
         if !merged.status.success() {
             return Ok(None);
@@ -61,21 +50,14 @@ impl Git {
     /// How many commits `head` has that `base` has not.
     pub fn ahead(&self, base: &str, head: &str) -> u64 {
         let count = self.text(&["rev-list", "--count", &format!("{base}..{head}")]);
-        count
-            .ok()
-            .and_then(|count| count.trim().parse().ok())
-            .unwrap_or_default()
+        count.ok().and_then(|count| count.trim().parse().ok()).unwrap_or_default()
     }
 
     /// The numbers of what `head` changes since it left `base`.
     pub fn diff_numbers(&self, base: &str, head: &str) -> DiffNumbers {
-        let listed = self
-            .text(&["diff", "--numstat", &format!("{base}...{head}")])
-            .unwrap_or_default();
+        let listed = self.text(&["diff", "--numstat", &format!("{base}...{head}")]).unwrap_or_default();
         listed.lines().fold(DiffNumbers::default(), |mut sum, line| {
-            let mut columns = line
-                .split('\t')
-                .map(|column| column.parse::<u64>().unwrap_or_default());
+            let mut columns = line.split('\t').map(|column| column.parse::<u64>().unwrap_or_default());
             sum.additions += columns.next().unwrap_or_default();
             sum.deletions += columns.next().unwrap_or_default();
             sum.changed_files += 1;
@@ -97,11 +79,7 @@ impl Git {
     /// One line of a tree: mode, kind and id of what lies at a path; an empty path is the top.
     pub fn entry(&self, commit: &str, path: &str) -> Option<TreeEntry> {
         if path.is_empty() {
-            let id = self
-                .text(&["rev-parse", &format!("{commit}^{{tree}}")])
-                .ok()?
-                .trim()
-                .to_owned();
+            let id = self.text(&["rev-parse", &format!("{commit}^{{tree}}")]).ok()?.trim().to_owned();
             return Some(TreeEntry {
                 mode: "040000".to_owned(),
                 kind: "tree".to_owned(),
@@ -109,19 +87,12 @@ impl Git {
                 name: String::new(),
             });
         }
-        self.text(&["ls-tree", "-z", commit, "--", path])
-            .ok()?
-            .split('\0')
-            .find_map(parse_entry)
+        self.text(&["ls-tree", "-z", commit, "--", path]).ok()?.split('\0').find_map(parse_entry)
     }
 
     /// The lines of a tree.
     pub fn tree(&self, id: &str) -> Vec<TreeEntry> {
-        self.text(&["ls-tree", "-z", id])
-            .unwrap_or_default()
-            .split('\0')
-            .filter_map(parse_entry)
-            .collect()
+        self.text(&["ls-tree", "-z", id]).unwrap_or_default().split('\0').filter_map(parse_entry).collect()
     }
 
     /// The content of a blob.
@@ -136,12 +107,7 @@ fn parse_commit(record: &str) -> Option<CommitSnapshot> {
     let parents = lines.next()?.split_whitespace().map(str::to_owned).collect();
     let author = lines.next()?.to_owned();
     let message = lines.next().unwrap_or_default().trim_end_matches('\n').to_owned();
-    Some(CommitSnapshot {
-        id,
-        message,
-        author,
-        parents,
-    })
+    Some(CommitSnapshot { id, message, author, parents })
 }
 
 fn parse_entry(record: &str) -> Option<TreeEntry> {

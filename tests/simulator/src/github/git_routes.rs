@@ -33,17 +33,7 @@ pub(super) async fn refs(
     let Some(service) = query.service.as_deref().and_then(GitService::from_name) else {
         return refusal(StatusCode::FORBIDDEN, "Please upgrade your git client.");
     };
-    answer(
-        github,
-        &owner,
-        &name,
-        Asked {
-            service,
-            action: "info/refs",
-        },
-        request,
-    )
-    .await
+    answer(github, &owner, &name, Asked { service, action: "info/refs" }, request).await
 }
 
 /// `POST /{owner}/{repository}/git-upload-pack`: a fetch.
@@ -56,10 +46,7 @@ pub(super) async fn upload_pack(
         github,
         &owner,
         &name,
-        Asked {
-            service: GitService::UploadPack,
-            action: "git-upload-pack",
-        },
+        Asked { service: GitService::UploadPack, action: "git-upload-pack" },
         request,
     )
     .await
@@ -75,10 +62,7 @@ pub(super) async fn receive_pack(
         github,
         &owner,
         &name,
-        Asked {
-            service: GitService::ReceivePack,
-            action: "git-receive-pack",
-        },
+        Asked { service: GitService::ReceivePack, action: "git-receive-pack" },
         request,
     )
     .await
@@ -99,15 +83,8 @@ async fn answer(
 ) -> Response<Body> {
     let slug = format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name));
     let credentials = Credentials::of(request.headers());
-    let suffix = request
-        .uri()
-        .path_and_query()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let suffix = suffix
-        .strip_prefix(&format!("/{owner}/{name}"))
-        .unwrap_or_default()
-        .to_owned();
+    let suffix = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    let suffix = suffix.strip_prefix(&format!("/{owner}/{name}")).unwrap_or_default().to_owned();
     let admitted =
         tokio::task::spawn_blocking(move || github.store().admit(&slug, asked, credentials, &suffix)).await;
     match admitted {
@@ -127,24 +104,16 @@ impl Credentials {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, encoded) = value.split_once(' ')?;
-        let decoded = BASE64_STANDARD
-            .decode(encoded.trim())
-            .ok()
-            .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-        let (username, secret) = String::from_utf8(decoded)
-            .ok()?
-            .split_once(':')
-            .map(|(u, s)| (u.to_owned(), s.to_owned()))?;
+        let decoded =
+            BASE64_STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        let (username, secret) =
+            String::from_utf8(decoded).ok()?.split_once(':').map(|(u, s)| (u.to_owned(), s.to_owned()))?;
         Some(Self { username, secret })
     }
 
     /// The token: the password, or the name when there is no password.
     fn token(&self) -> &str {
-        if matches!(self.secret.as_str(), "" | "x-oauth-basic") {
-            &self.username
-        } else {
-            &self.secret
-        }
+        if matches!(self.secret.as_str(), "" | "x-oauth-basic") { &self.username } else { &self.secret }
     }
 }
 
@@ -197,15 +166,10 @@ impl Store {
             }
         }
         let in_body = asked.action != "info/refs";
-        let disturbance = if in_body {
-            self.disturbances.of(slug, asked.service)
-        } else {
-            Disturbance::default()
-        };
+        let disturbance =
+            if in_body { self.disturbances.of(slug, asked.service) } else { Disturbance::default() };
         if in_body && !pushing {
-            let username = credentials
-                .as_ref()
-                .map(|credentials| credentials.username.clone());
+            let username = credentials.as_ref().map(|credentials| credentials.username.clone());
             self.fetches.push(FetchRecord {
                 repository: repository.slug(),
                 username,
@@ -229,11 +193,7 @@ impl Store {
     ) -> Vec<(&'static str, OsString)> {
         let mut variables = environment(repository.git.directory());
         if let (Some(root), Some((login, kind))) = (&self.root, holder) {
-            let kind = if *kind == TokenKind::Installation {
-                "app"
-            } else {
-                "personal"
-            };
+            let kind = if *kind == TokenKind::Installation { "app" } else { "personal" };
             variables.push(("SIMULATOR_PUSH_LOG", root.path().join("pushes").into()));
             variables.push(("SIMULATOR_REPOSITORY", repository.slug().into()));
             variables.push(("SIMULATOR_LOGIN", login.into()));
@@ -253,18 +213,12 @@ fn unseen(login: Option<&str>) -> Box<Response<Body>> {
 
 fn challenge(text: &str) -> Box<Response<Body>> {
     let mut response = refusal(StatusCode::UNAUTHORIZED, text);
-    response.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        header::HeaderValue::from_static("Basic realm=\"GitHub\""),
-    );
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"GitHub\""));
     Box::new(response)
 }
 
 fn refusal(status: StatusCode, text: &str) -> Response<Body> {
-    (
-        status,
-        [(header::CONTENT_TYPE, "text/plain; charset=UTF-8")],
-        text.to_owned(),
-    )
-        .into_response()
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=UTF-8")], text.to_owned()).into_response()
 }

@@ -26,42 +26,24 @@ pub(super) async fn run(call: Call, Strict(request): Strict<Request>) -> Reply {
         Ok(login) => login,
         Err(refused) => return Reply(refused),
     };
-    let mutations = [
-        ("markPullRequestReadyForReview", false),
-        ("convertPullRequestToDraft", true),
-    ];
-    let Some((mutation, draft)) = mutations
-        .into_iter()
-        .find(|(name, _)| request.query.contains(name))
-    else {
-        call.github.problems().report(format!(
-            "GitHub: GraphQL is not answered by the simulator: {}",
-            request.query
-        ));
-        return Reply(answers::message(
-            400,
-            "The simulator knows only the two mutations of a draft",
-        ));
+    let mutations = [("markPullRequestReadyForReview", false), ("convertPullRequestToDraft", true)];
+    let Some((mutation, draft)) = mutations.into_iter().find(|(name, _)| request.query.contains(name)) else {
+        call.github
+            .problems()
+            .report(format!("GitHub: GraphQL is not answered by the simulator: {}", request.query));
+        return Reply(answers::message(400, "The simulator knows only the two mutations of a draft"));
     };
     let mut store = call.github.store();
     let refused = store.ready_refused;
     let Some((issue, may_write)) = store.find_pull(login, &request) else {
-        return failed(
-            mutation,
-            "NOT_FOUND",
-            "Could not resolve to a node with the global id",
-        );
+        return failed(mutation, "NOT_FOUND", "Could not resolve to a node with the global id");
     };
     let Some(pull) = issue.pull.as_mut().filter(|_| may_write && !refused) else {
         return failed(mutation, "FORBIDDEN", "Resource not accessible by integration");
     };
     pull.draft = draft;
     let shown = json!({"id": pull_node_id(pull.id), "number": issue.number, "isDraft": draft});
-    Reply((
-        200,
-        Vec::new(),
-        json!({"data": {mutation: {"pullRequest": shown}}}),
-    ))
+    Reply((200, Vec::new(), json!({"data": {mutation: {"pullRequest": shown}}})))
 }
 
 impl Store {
@@ -84,9 +66,5 @@ impl Store {
 
 fn failed(mutation: &str, kind: &str, message: &str) -> Reply {
     let error = json!({"type": kind, "path": [mutation], "message": message});
-    Reply((
-        200,
-        Vec::new(),
-        json!({"data": {mutation: null}, "errors": [error]}),
-    ))
+    Reply((200, Vec::new(), json!({"data": {mutation: null}, "errors": [error]})))
 }

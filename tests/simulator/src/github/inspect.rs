@@ -150,19 +150,14 @@ impl GitHub {
     /// An issue, or what a pull request has in common with one.
     #[must_use]
     pub fn issue(&self, slug: &str, number: u64) -> Option<IssueSnapshot> {
-        self.look(slug, |repository| {
-            repository.issues.get(&number).map(issue_snapshot)
-        })
+        self.look(slug, |repository| repository.issues.get(&number).map(issue_snapshot))
     }
 
     /// The comments on an issue or a pull request, oldest first.
     #[must_use]
     pub fn comments(&self, slug: &str, number: u64) -> Vec<CommentSnapshot> {
         self.look(slug, |repository| {
-            let on_it = repository
-                .comments
-                .values()
-                .filter(|comment| comment.issue == number);
+            let on_it = repository.comments.values().filter(|comment| comment.issue == number);
             on_it.map(comment_snapshot).collect()
         })
     }
@@ -170,9 +165,7 @@ impl GitHub {
     /// The labels of an issue or a pull request.
     #[must_use]
     pub fn labels(&self, slug: &str, number: u64) -> Vec<String> {
-        self.issue(slug, number)
-            .map(|issue| issue.labels)
-            .unwrap_or_default()
+        self.issue(slug, number).map(|issue| issue.labels).unwrap_or_default()
     }
 
     /// The branches of a repository and the ids of their tips.
@@ -184,12 +177,7 @@ impl GitHub {
     /// The commits of a branch, newest first; none when there is no such branch.
     #[must_use]
     pub fn commits(&self, slug: &str, branch: &str) -> Vec<CommitSnapshot> {
-        self.look(slug, |repository| {
-            repository
-                .git
-                .log(&format!("refs/heads/{branch}"))
-                .unwrap_or_default()
-        })
+        self.look(slug, |repository| repository.git.log(&format!("refs/heads/{branch}")).unwrap_or_default())
     }
 
     /// The content of a file on a branch.
@@ -204,12 +192,10 @@ impl GitHub {
     /// What `head` changes since it left `base`, as a patch; branches or ids.
     #[must_use]
     pub fn diff(&self, slug: &str, base: &str, head: &str) -> String {
-        self.look(slug, |repository| repository.git.diff(base, head).ok())
-            .unwrap_or_else(|| {
-                self.problems()
-                    .report(format!("GitHub: {slug} has no difference of {base} and {head}"));
-                String::new()
-            })
+        self.look(slug, |repository| repository.git.diff(base, head).ok()).unwrap_or_else(|| {
+            self.problems().report(format!("GitHub: {slug} has no difference of {base} and {head}"));
+            String::new()
+        })
     }
 
     /// Every ref that a push changed, oldest first. What [`GitHub::push_files`] does is not a push.
@@ -232,8 +218,7 @@ impl GitHub {
         match self.store().repository(slug) {
             Some(repository) => look(repository),
             None => {
-                self.problems()
-                    .report(format!("GitHub: a test looks into {slug}, which does not exist"));
+                self.problems().report(format!("GitHub: a test looks into {slug}, which does not exist"));
                 T::default()
             }
         }
@@ -246,19 +231,10 @@ fn snapshot(repository: &mut Repository) -> RepositorySnapshot {
         default_branch: repository.default_branch.clone(),
         private: repository.private,
         refs: repository.git.refs(),
-        issues: repository
-            .issues
-            .values()
-            .filter(|issue| issue.pull.is_none())
-            .map(issue_snapshot)
-            .collect(),
+        issues: repository.issues.values().filter(|issue| issue.pull.is_none()).map(issue_snapshot).collect(),
         pulls: repository.issues.values().filter_map(pull_snapshot).collect(),
         comments: repository.comments.values().map(comment_snapshot).collect(),
-        labels: repository
-            .labels
-            .values()
-            .map(|label| label.name.clone())
-            .collect(),
+        labels: repository.labels.values().map(|label| label.name.clone()).collect(),
     }
 }
 
@@ -303,11 +279,5 @@ fn parse_push(line: &str) -> Option<PushRecord> {
     let mut words = line.splitn(5, ' ').map(str::to_owned);
     let (repository, login) = (words.next()?, words.next()?);
     let (old, new, reference) = (words.next()?, words.next()?, words.next()?);
-    reference.starts_with("refs/").then_some(PushRecord {
-        repository,
-        login,
-        reference,
-        old,
-        new,
-    })
+    reference.starts_with("refs/").then_some(PushRecord { repository, login, reference, old, new })
 }

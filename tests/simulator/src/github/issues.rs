@@ -117,12 +117,9 @@ pub(super) async fn assign(call: Call, Strict(asked): Strict<Assignees>) -> Repl
 pub(super) async fn unassign(call: Call, Strict(asked): Strict<Assignees>) -> Reply {
     call.in_repository(Permission::Triage, move |scope| {
         let issue = scope.issue()?;
-        issue.assignees.retain(|assigned| {
-            !asked
-                .assignees
-                .iter()
-                .any(|login| assigned.eq_ignore_ascii_case(login))
-        });
+        issue
+            .assignees
+            .retain(|assigned| !asked.assignees.iter().any(|login| assigned.eq_ignore_ascii_case(login)));
         issue.updated_at = now();
         shown(scope)
     })
@@ -132,10 +129,6 @@ pub(super) async fn unassign(call: Call, Strict(asked): Strict<Assignees>) -> Re
 fn shown(scope: &mut Scope<'_>) -> Answered {
     scope.repository.follow_branches();
     let number = scope.issue()?.number;
-    let issue = scope
-        .repository
-        .issues
-        .get(&number)
-        .ok_or_else(answers::not_found)?;
+    let issue = scope.repository.issues.get(&number).ok_or_else(answers::not_found)?;
     answer(200, scope.view().issue(issue))
 }

@@ -50,29 +50,17 @@ pub(super) async fn create(call: Call, Strict(label): Strict<NewLabel>) -> Reply
         if color.len() != 6 || !color.chars().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(invalid("invalid", "color"));
         }
-        if label
-            .description
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > LONGEST_DESCRIPTION)
-        {
+        if label.description.as_ref().is_some_and(|text| text.chars().count() > LONGEST_DESCRIPTION) {
             return Err(invalid("invalid", "description"));
         }
         let key = label.name.to_lowercase();
         if scope.repository.labels.contains_key(&key) {
             return Err(invalid("already_exists", "name"));
         }
-        let label = Label {
-            id: scope.ids.next(),
-            name: label.name,
-            color,
-            description: label.description,
-        };
+        let label = Label { id: scope.ids.next(), name: label.name, color, description: label.description };
         let shown = scope.view().label(&label);
         scope.repository.labels.insert(key, label);
-        let location = vec![(
-            "location".to_owned(),
-            shown["url"].as_str().unwrap_or_default().to_owned(),
-        )];
+        let location = vec![("location".to_owned(), shown["url"].as_str().unwrap_or_default().to_owned())];
         Ok((201, location, shown))
     })
     .await
@@ -82,12 +70,7 @@ pub(super) async fn create(call: Call, Strict(label): Strict<NewLabel>) -> Reply
 pub(super) async fn list(call: Call, Asked(query): Asked<ListQuery>) -> Reply {
     call.in_repository(Permission::Read, move |scope| {
         let names = scope.issue()?.labels.clone();
-        paging::page(
-            scope.call,
-            scope.view().labels(&names),
-            query.per_page,
-            query.page,
-        )
+        paging::page(scope.call, scope.view().labels(&names), query.per_page, query.page)
     })
     .await
 }
@@ -120,10 +103,7 @@ pub(super) async fn remove(call: Call) -> Reply {
     call.in_repository(Permission::Triage, |scope| {
         let name = scope.call.parameter("name").to_owned();
         let issue = scope.issue()?;
-        let place = issue
-            .labels
-            .iter()
-            .position(|label| label.eq_ignore_ascii_case(&name));
+        let place = issue.labels.iter().position(|label| label.eq_ignore_ascii_case(&name));
         let place = place.ok_or_else(|| answers::message(404, "Label does not exist"))?;
         issue.labels.remove(place);
         issue.updated_at = now();

@@ -52,10 +52,7 @@ impl GitHub {
     /// A GitHub without users, tokens or repositories. What no test expected is reported to `problems`.
     #[must_use]
     pub fn new(problems: Problems) -> Self {
-        Self(Arc::new(Inner {
-            problems,
-            store: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { problems, store: Mutex::default() }))
     }
 
     /// The routes of REST, GraphQL and git.

@@ -36,10 +36,7 @@ impl GitHub {
         let mut store = self.store();
         let store = &mut *store;
         store.users.add(&mut store.ids, login, "User");
-        store
-            .expect_repository(slug)?
-            .permissions
-            .insert(login.to_lowercase(), permission);
+        store.expect_repository(slug)?.permissions.insert(login.to_lowercase(), permission);
         Ok(())
     }
 
@@ -50,10 +47,7 @@ impl GitHub {
     pub fn add_team(&self, slug: &str, team: &str) -> Result<()> {
         let mut store = self.store();
         let id = store.ids.next();
-        store
-            .expect_repository(slug)?
-            .teams
-            .insert(team.to_lowercase(), id);
+        store.expect_repository(slug)?.teams.insert(team.to_lowercase(), id);
         Ok(())
     }
 }

@@ -85,11 +85,7 @@ pub(super) async fn list(call: Call, Asked(query): Asked<ListQuery>) -> Reply {
                 && head.is_none_or(|(of, branch)| of.eq_ignore_ascii_case(owner) && branch == pull.head)
                 && query.base.as_ref().is_none_or(|base| *base == pull.base)
         };
-        let pulls = scope
-            .repository
-            .issues
-            .values()
-            .filter_map(|issue| Some((issue, issue.pull.as_ref()?)));
+        let pulls = scope.repository.issues.values().filter_map(|issue| Some((issue, issue.pull.as_ref()?)));
         let mut shown: Vec<Value> = pulls
             .filter(|(issue, pull)| wanted(issue, pull))
             .map(|(issue, pull)| view.pull_simple(issue, pull))
@@ -110,10 +106,7 @@ pub(super) async fn create(call: Call, Strict(new): Strict<NewPull>) -> Reply {
         check_texts(Some(&new.title), new.body.as_deref())?;
         let sides = Sides::find(scope.repository, &new)?;
         let number = scope.repository.next_number();
-        scope
-            .repository
-            .git
-            .set_ref(&format!("refs/pull/{number}/head"), &sides.head_sha);
+        scope.repository.git.set_ref(&format!("refs/pull/{number}/head"), &sides.head_sha);
         let pull = Pull {
             id: scope.ids.next(),
             head: sides.head,
@@ -142,10 +135,7 @@ pub(super) async fn create(call: Call, Strict(new): Strict<NewPull>) -> Reply {
         };
         scope.repository.issues.insert(number, issue);
         let (_, _, body) = shown(scope, number)?;
-        let location = vec![(
-            "location".to_owned(),
-            scope.view().api(&format!("/pulls/{number}")),
-        )];
+        let location = vec![("location".to_owned(), scope.view().api(&format!("/pulls/{number}")))];
         Ok((201, location, body))
     })
     .await
@@ -198,11 +188,7 @@ pub(super) async fn update(call: Call, Strict(change): Strict<Change>) -> Reply 
 
 fn shown(scope: &mut Scope<'_>, number: u64) -> Answered {
     scope.repository.follow_branches();
-    let issue = scope
-        .repository
-        .issues
-        .get(&number)
-        .ok_or_else(answers::not_found)?;
+    let issue = scope.repository.issues.get(&number).ok_or_else(answers::not_found)?;
     let pull = issue.pull.as_ref().ok_or_else(answers::not_found)?;
     answer(200, scope.view().pull(issue, pull))
 }
@@ -219,47 +205,28 @@ impl Sides {
         let (owner, head) = new.head.split_once(':').unwrap_or((&repository.owner, &new.head));
         let git = &repository.git;
         let base_sha = git.tip(&new.base).ok_or_else(|| invalid("base"))?;
-        let known = git
-            .tip(head)
-            .filter(|_| owner.eq_ignore_ascii_case(&repository.owner));
+        let known = git.tip(head).filter(|_| owner.eq_ignore_ascii_case(&repository.owner));
         let head_sha = known.ok_or_else(|| invalid("head"))?;
         if new.draft && repository.drafts_refused {
             return Err(answers::drafts_refused());
         }
         if open_pull(repository, head, &new.base).is_some() {
-            return Err(custom(&format!(
-                "A pull request already exists for {}:{head}.",
-                repository.owner
-            )));
+            return Err(custom(&format!("A pull request already exists for {}:{head}.", repository.owner)));
         }
         if !git.related(&base_sha, &head_sha) {
-            return Err(custom(&format!(
-                "The {head} branch has no history in common with {}",
-                new.base
-            )));
+            return Err(custom(&format!("The {head} branch has no history in common with {}", new.base)));
         }
         if git.ahead(&base_sha, &head_sha) == 0 {
             return Err(custom(&format!("No commits between {} and {head}", new.base)));
         }
-        Ok(Self {
-            head: head.to_owned(),
-            head_sha,
-            base_sha,
-        })
+        Ok(Self { head: head.to_owned(), head_sha, base_sha })
     }
 }
 
 fn open_pull(repository: &Repository, head: &str, base: &str) -> Option<u64> {
-    let open = repository
-        .issues
-        .values()
-        .filter(|issue| issue.closed_at.is_none());
-    let mut same = open.filter(|issue| {
-        issue
-            .pull
-            .as_ref()
-            .is_some_and(|pull| pull.head == head && pull.base == base)
-    });
+    let open = repository.issues.values().filter(|issue| issue.closed_at.is_none());
+    let mut same =
+        open.filter(|issue| issue.pull.as_ref().is_some_and(|pull| pull.head == head && pull.base == base));
     same.next().map(|issue| issue.number)
 }
 

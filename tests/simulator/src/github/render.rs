@@ -11,9 +11,7 @@ pub(super) struct Urls {
 
 impl Urls {
     pub fn new(host: &str) -> Self {
-        Self {
-            web: format!("http://{host}"),
-        }
+        Self { web: format!("http://{host}") }
     }
 
     /// Where people look.
@@ -78,46 +76,21 @@ const REPOSITORY_URLS: &[(&str, &str)] = &[
 
 /// Fields of a repository that are the same for all.
 const REPOSITORY_CONSTANTS: &[(&[&str], Value)] = &[
+    (&["description", "mirror_url", "homepage", "language", "license"], Value::Null),
     (
-        &["description", "mirror_url", "homepage", "language", "license"],
-        Value::Null,
-    ),
-    (
-        &[
-            "fork",
-            "disabled",
-            "is_template",
-            "has_projects",
-            "has_wiki",
-            "has_pages",
-            "has_discussions",
-        ],
+        &["fork", "disabled", "is_template", "has_projects", "has_wiki", "has_pages", "has_discussions"],
         Value::Bool(false),
     ),
+    (&["allow_auto_merge", "delete_branch_on_merge"], Value::Bool(false)),
     (
-        &["allow_auto_merge", "delete_branch_on_merge"],
-        Value::Bool(false),
-    ),
-    (
-        &[
-            "has_issues",
-            "has_downloads",
-            "allow_rebase_merge",
-            "allow_squash_merge",
-            "allow_merge_commit",
-        ],
+        &["has_issues", "has_downloads", "allow_rebase_merge", "allow_squash_merge", "allow_merge_commit"],
         Value::Bool(true),
     ),
 ];
 
 /// Counts of a repository that are never counted here.
-const REPOSITORY_COUNTS: &[&str] = &[
-    "forks_count",
-    "stargazers_count",
-    "watchers_count",
-    "forks",
-    "watchers",
-];
+const REPOSITORY_COUNTS: &[&str] =
+    &["forks_count", "stargazers_count", "watchers_count", "forks", "watchers"];
 
 /// Fields of an account that are its address and something behind it.
 const USER_URLS: &[(&str, &str)] = &[
@@ -146,33 +119,20 @@ impl View<'_> {
 
     /// An account, or `null` when it no longer exists.
     pub fn user(&self, login: Option<&str>) -> Value {
-        login
-            .and_then(|login| self.users.get(login))
-            .map_or(Value::Null, |found| user(self.urls, found))
+        login.and_then(|login| self.users.get(login)).map_or(Value::Null, |found| user(self.urls, found))
     }
 
     /// An account where one is required: GitHub shows `ghost` in place of one that no longer exists.
     pub fn user_or_ghost(&self, login: Option<&str>) -> Value {
         match self.user(login) {
-            Value::Null => user(
-                self.urls,
-                &User {
-                    id: 10_137,
-                    login: "ghost".to_owned(),
-                    kind: "User",
-                },
-            ),
+            Value::Null => user(self.urls, &User { id: 10_137, login: "ghost".to_owned(), kind: "User" }),
             found => found,
         }
     }
 
     /// The accounts that still exist.
     pub fn users(&self, logins: &[String]) -> Vec<Value> {
-        logins
-            .iter()
-            .map(|login| self.user(Some(login)))
-            .filter(|found| !found.is_null())
-            .collect()
+        logins.iter().map(|login| self.user(Some(login))).filter(|found| !found.is_null()).collect()
     }
 
     /// How an author stands to the repository. Not to be trusted as a right, see
@@ -189,11 +149,7 @@ impl View<'_> {
     pub fn repository(&self, caller: Option<&str>) -> Value {
         let repository = self.repository;
         let slug = repository.slug();
-        let open = repository
-            .issues
-            .values()
-            .filter(|issue| issue.closed_at.is_none())
-            .count();
+        let open = repository.issues.values().filter(|issue| issue.closed_at.is_none()).count();
         let host = self.urls.web().trim_start_matches("http://");
         let mut shown = json!({
             "id": repository.id, "node_id": format!("R_{}", repository.id), "name": repository.name, "full_name": slug,
@@ -224,12 +180,7 @@ impl View<'_> {
         let author = issue.user.as_deref();
         let assignees = self.users(&issue.assignees);
         let kind = if issue.pull.is_some() { "pull" } else { "issues" };
-        let comments = self
-            .repository
-            .comments
-            .values()
-            .filter(|comment| comment.issue == number)
-            .count();
+        let comments = self.repository.comments.values().filter(|comment| comment.issue == number).count();
         let mut shown = json!({
             "id": issue.id, "node_id": format!("I_{}", issue.id), "number": number, "title": issue.title, "body": issue.body,
             "repository_url": self.api(""), "html_url": self.web(&format!("/{kind}/{number}")),
@@ -263,11 +214,7 @@ impl View<'_> {
     pub fn comment(&self, comment: &Comment) -> Value {
         let path = format!("/issues/comments/{}", comment.id);
         let author = comment.user.as_deref();
-        let is_pull = self
-            .repository
-            .issues
-            .get(&comment.issue)
-            .is_some_and(|issue| issue.pull.is_some());
+        let is_pull = self.repository.issues.get(&comment.issue).is_some_and(|issue| issue.pull.is_some());
         let kind = if is_pull { "pull" } else { "issues" };
         json!({
             "id": comment.id, "node_id": format!("IC_{}", comment.id), "url": self.api(&path), "body": comment.body,
@@ -281,9 +228,7 @@ impl View<'_> {
 
     /// The labels of an issue, by their names.
     pub fn labels(&self, names: &[String]) -> Vec<Value> {
-        let known = names
-            .iter()
-            .filter_map(|name| self.repository.labels.get(&name.to_lowercase()));
+        let known = names.iter().filter_map(|name| self.repository.labels.get(&name.to_lowercase()));
         known.map(|label| self.label(label)).collect()
     }
 
@@ -311,27 +256,14 @@ pub(super) fn user(urls: &Urls, user: &User) -> Value {
         "avatar_url": format!("{}/avatars/u/{}", urls.web(), user.id), "html_url": format!("{}/{}", urls.web(), user.login),
         "type": user.kind, "user_view_type": "public", "site_admin": false,
     });
-    add_urls(
-        &mut shown,
-        &format!("{}/users/{}", urls.api(), user.login),
-        USER_URLS,
-    );
+    add_urls(&mut shown, &format!("{}/users/{}", urls.api(), user.login), USER_URLS);
     shown
 }
 
 /// <https://docs.github.com/rest/users/users#get-the-authenticated-user>
 pub(super) fn authenticated_user(urls: &Urls, of: &User) -> Value {
     let mut shown = user(urls, of);
-    for name in [
-        "name",
-        "company",
-        "blog",
-        "location",
-        "email",
-        "hireable",
-        "bio",
-        "twitter_username",
-    ] {
+    for name in ["name", "company", "blog", "location", "email", "hireable", "bio", "twitter_username"] {
         shown[name] = Value::Null;
     }
     for name in [
@@ -366,8 +298,5 @@ pub(super) fn rights(granted: Permission) -> Value {
 fn add_urls(shown: &mut Value, base: &str, urls: &[(&str, &str)]) {
     let mut empty = Map::new();
     let fields = shown.as_object_mut().unwrap_or(&mut empty);
-    fields.extend(
-        urls.iter()
-            .map(|(name, rest)| ((*name).to_owned(), Value::from(format!("{base}{rest}")))),
-    );
+    fields.extend(urls.iter().map(|(name, rest)| ((*name).to_owned(), Value::from(format!("{base}{rest}")))));
 }

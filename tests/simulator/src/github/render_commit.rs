@@ -17,10 +17,7 @@ impl View<'_> {
         let tree = next();
         let parents: Vec<&str> = next().split_whitespace().collect();
         let message = next().trim_end_matches('\n');
-        let numbers = parents
-            .first()
-            .map(|parent| git.diff_numbers(parent, id))
-            .unwrap_or_default();
+        let numbers = parents.first().map(|parent| git.diff_numbers(parent, id)).unwrap_or_default();
         let url = self.api(&format!("/commits/{id}"));
         let parents: Vec<Value> = parents
             .iter()

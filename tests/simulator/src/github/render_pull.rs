@@ -11,17 +11,9 @@ impl View<'_> {
         let git = &self.repository.git;
         let (base, head) = (pull.base_sha.as_str(), pull.head_sha.as_str());
         let numbers = git.diff_numbers(base, head);
-        let mergeable = if issue.closed_at.is_some() {
-            None
-        } else {
-            git.mergeable(base, head)
-        };
-        let comments = self
-            .repository
-            .comments
-            .values()
-            .filter(|comment| comment.issue == issue.number)
-            .count();
+        let mergeable = if issue.closed_at.is_some() { None } else { git.mergeable(base, head) };
+        let comments =
+            self.repository.comments.values().filter(|comment| comment.issue == issue.number).count();
         let mut shown = self.pull_simple(issue, pull);
         let more = json!({
             "user": self.user_or_ghost(issue.user.as_deref()),

@@ -89,10 +89,7 @@ pub(super) async fn commit(call: Call) -> Reply {
         let short = name.strip_prefix("heads/").unwrap_or(name);
         let id = git.tip(short).or_else(|| git.commit_id(name));
         let shown = id.and_then(|id| scope.view().commit(&id));
-        answer(
-            200,
-            shown.ok_or_else(|| answers::message(422, &format!("No commit found for SHA: {name}")))?,
-        )
+        answer(200, shown.ok_or_else(|| answers::message(422, &format!("No commit found for SHA: {name}")))?)
     })
     .await
 }
@@ -117,10 +114,7 @@ pub(super) async fn permission(call: Call) -> Reply {
         let mut shown = user(&scope.call.urls, found);
         shown["role_name"] = Value::from(role);
         shown["permissions"] = rights(granted);
-        answer(
-            200,
-            json!({"permission": coarse, "role_name": role, "user": shown}),
-        )
+        answer(200, json!({"permission": coarse, "role_name": role, "user": shown}))
     })
     .await
 }

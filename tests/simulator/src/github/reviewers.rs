@@ -21,50 +21,27 @@ pub(super) async fn request(call: Call, Strict(asked): Strict<Reviewers>) -> Rep
         scope.repository.follow_branches();
         let number = scope.number("number")?;
         let repository = &mut *scope.repository;
-        let strangers = asked
-            .reviewers
-            .iter()
-            .any(|login| !repository.is_collaborator(login))
-            || asked
-                .team_reviewers
-                .iter()
-                .any(|team| !repository.teams.contains_key(&team.to_lowercase()));
+        let strangers = asked.reviewers.iter().any(|login| !repository.is_collaborator(login))
+            || asked.team_reviewers.iter().any(|team| !repository.teams.contains_key(&team.to_lowercase()));
         let slug = repository.slug();
         let refused = strangers || repository.reviewers_refused;
-        let issue = repository
-            .issues
-            .get_mut(&number)
-            .ok_or_else(answers::not_found)?;
+        let issue = repository.issues.get_mut(&number).ok_or_else(answers::not_found)?;
         let author = issue.user.clone();
         let pull = issue.pull.as_mut().ok_or_else(answers::not_found)?;
-        if asked.reviewers.iter().any(|login| {
-            author
-                .as_ref()
-                .is_some_and(|author| author.eq_ignore_ascii_case(login))
-        }) {
-            return Err(answers::message(
-                422,
-                "Review cannot be requested from pull request author.",
-            ));
+        if asked
+            .reviewers
+            .iter()
+            .any(|login| author.as_ref().is_some_and(|author| author.eq_ignore_ascii_case(login)))
+        {
+            return Err(answers::message(422, "Review cannot be requested from pull request author."));
         }
         if refused {
             return Err(answers::reviewers_refused(&slug));
         }
         add(&mut pull.reviewers, asked.reviewers);
-        add(
-            &mut pull.teams,
-            asked
-                .team_reviewers
-                .iter()
-                .map(|team| team.to_lowercase())
-                .collect(),
-        );
+        add(&mut pull.teams, asked.team_reviewers.iter().map(|team| team.to_lowercase()).collect());
         issue.updated_at = now();
-        let issue = scope
-            .repository
-            .issues
-            .get(&number)
-            .ok_or_else(answers::not_found)?;
+        let issue = scope.repository.issues.get(&number).ok_or_else(answers::not_found)?;
         let pull = issue.pull.as_ref().ok_or_else(answers::not_found)?;
         answer(201, scope.view().pull_simple(issue, pull))
     })

@@ -31,10 +31,7 @@ fn repository() -> Router<GitHub> {
     Router::new()
         .route(&at(""), get(repositories::get))
         .route(&at("/branches/{*branch}"), get(repositories::branch))
-        .route(
-            &at("/collaborators/{user}/permission"),
-            get(repositories::permission),
-        )
+        .route(&at("/collaborators/{user}/permission"), get(repositories::permission))
         .route(&at("/commits/{*reference}"), get(repositories::commit))
         .route(&at("/contents"), get(contents::get))
         .route(&at("/contents/"), get(contents::get))
@@ -42,31 +39,17 @@ fn repository() -> Router<GitHub> {
         .route(&at("/git/ref/{*reference}"), get(repositories::reference))
         .route(
             &at("/issues/comments/{id}"),
-            get(comments::get)
-                .patch(comments::update)
-                .delete(comments::delete),
+            get(comments::get).patch(comments::update).delete(comments::delete),
         )
         .route(&at("/issues/{number}"), get(issues::get).patch(issues::update))
-        .route(
-            &at("/issues/{number}/assignees"),
-            post(issues::assign).delete(issues::unassign),
-        )
-        .route(
-            &at("/issues/{number}/comments"),
-            get(comments::list).post(comments::create),
-        )
-        .route(
-            &at("/issues/{number}/labels"),
-            get(labels::list).post(labels::add),
-        )
+        .route(&at("/issues/{number}/assignees"), post(issues::assign).delete(issues::unassign))
+        .route(&at("/issues/{number}/comments"), get(comments::list).post(comments::create))
+        .route(&at("/issues/{number}/labels"), get(labels::list).post(labels::add))
         .route(&at("/issues/{number}/labels/{name}"), delete(labels::remove))
         .route(&at("/labels"), post(labels::create))
         .route(&at("/pulls"), get(pulls::list).post(pulls::create))
         .route(&at("/pulls/{number}"), get(pulls::get).patch(pulls::update))
-        .route(
-            &at("/pulls/{number}/requested_reviewers"),
-            post(reviewers::request),
-        )
+        .route(&at("/pulls/{number}/requested_reviewers"), post(reviewers::request))
 }
 
 /// An address below a repository.
@@ -76,11 +59,8 @@ fn at(rest: &str) -> String {
 
 /// What the product was never meant to ask for: 404, as for every address that GitHub does not know, and the test fails.
 async fn unknown(State(github): State<GitHub>, request: Request) -> Reply {
-    let asked = format!(
-        "GitHub: {} {} is not answered by the simulator",
-        request.method(),
-        request.uri().path()
-    );
+    let asked =
+        format!("GitHub: {} {} is not answered by the simulator", request.method(), request.uri().path());
     github.problems().report(asked);
     Reply(answers::not_found())
 }

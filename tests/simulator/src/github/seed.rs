@@ -67,17 +67,12 @@ impl GitHub {
     /// # Errors
     /// When the slug is not `owner/name` or is taken, or git fails.
     pub fn add_repository_with(&self, slug: &str, files: &[(&str, &[u8])]) -> Result<()> {
-        let files: Vec<File> = files
-            .iter()
-            .map(|(path, content)| File::text(path, content))
-            .collect();
+        let files: Vec<File> = files.iter().map(|(path, content)| File::text(path, content)).collect();
         self.add_repository(slug, &files)
     }
 
     fn add_repository(&self, slug: &str, files: &[File]) -> Result<()> {
-        let (owner, name) = slug
-            .split_once('/')
-            .with_context(|| format!("{slug:?} is not owner/name"))?;
+        let (owner, name) = slug.split_once('/').with_context(|| format!("{slug:?} is not owner/name"))?;
         let mut store = self.store();
         let store = &mut *store;
         ensure!(
@@ -126,17 +121,9 @@ impl GitHub {
     ) -> Result<String> {
         let mut store = self.store();
         let repository = store.expect_repository(slug)?;
-        let parent = repository
-            .git
-            .tip(branch)
-            .or_else(|| repository.git.tip(&repository.default_branch));
-        let files: Vec<File> = files
-            .iter()
-            .map(|(path, content)| File::text(path, content))
-            .collect();
-        let commit = repository
-            .git
-            .commit(branch, parent.as_deref(), message, &files)?;
+        let parent = repository.git.tip(branch).or_else(|| repository.git.tip(&repository.default_branch));
+        let files: Vec<File> = files.iter().map(|(path, content)| File::text(path, content)).collect();
+        let commit = repository.git.commit(branch, parent.as_deref(), message, &files)?;
         repository.follow_branches();
         Ok(commit)
     }
@@ -164,20 +151,11 @@ impl GitHub {
             store.users.add(&mut store.ids, login, "User");
         }
         let id = store.ids.next();
-        let repository = store
-            .repositories
-            .get_mut(&slug.to_lowercase())
-            .with_context(|| no_repository(slug))?;
+        let repository =
+            store.repositories.get_mut(&slug.to_lowercase()).with_context(|| no_repository(slug))?;
         let number = seed.number.unwrap_or_else(|| repository.next_number());
-        ensure!(
-            !repository.issues.contains_key(&number),
-            "{slug}#{number} exists already"
-        );
-        let labels = seed
-            .labels
-            .iter()
-            .map(|label| repository.ensure_label(&mut store.ids, label))
-            .collect();
+        ensure!(!repository.issues.contains_key(&number), "{slug}#{number} exists already");
+        let labels = seed.labels.iter().map(|label| repository.ensure_label(&mut store.ids, label)).collect();
         let issue = Issue {
             id,
             number,
@@ -207,14 +185,10 @@ impl GitHub {
             store.users.add(&mut store.ids, login, "User");
         }
         let id = store.ids.next();
-        let repository = store
-            .repositories
-            .get_mut(&slug.to_lowercase())
-            .with_context(|| no_repository(slug))?;
-        let issue = repository
-            .issues
-            .get_mut(&number)
-            .with_context(|| format!("there is no {slug}#{number}"))?;
+        let repository =
+            store.repositories.get_mut(&slug.to_lowercase()).with_context(|| no_repository(slug))?;
+        let issue =
+            repository.issues.get_mut(&number).with_context(|| format!("there is no {slug}#{number}"))?;
         issue.updated_at = now();
         let comment = Comment {
             id,
@@ -239,26 +213,13 @@ impl GitHub {
         let repository = store.expect_repository(slug)?;
         repository.follow_branches();
         let owner = repository.owner.clone();
-        let open = repository
-            .issues
-            .get_mut(&number)
-            .filter(|issue| issue.closed_at.is_none());
+        let open = repository.issues.get_mut(&number).filter(|issue| issue.closed_at.is_none());
         let issue = open.with_context(|| format!("{slug}#{number} is not open"))?;
         let title = issue.title.clone();
-        let pull = issue
-            .pull
-            .as_mut()
-            .with_context(|| format!("{slug}#{number} is no pull request"))?;
-        let message = format!(
-            "Merge pull request #{number} from {owner}/{}\n\n{title}",
-            pull.head
-        );
+        let pull = issue.pull.as_mut().with_context(|| format!("{slug}#{number} is no pull request"))?;
+        let message = format!("Merge pull request #{number} from {owner}/{}\n\n{title}", pull.head);
         let commit = repository.git.merge(&pull.base, &pull.head_sha, &message)?;
-        pull.merged = Some(Merge {
-            at: now(),
-            by: by.to_owned(),
-            commit: commit.clone(),
-        });
+        pull.merged = Some(Merge { at: now(), by: by.to_owned(), commit: commit.clone() });
         issue.closed_at = Some(now());
         issue.updated_at = now();
         Ok(commit)
@@ -292,9 +253,7 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()>
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name();
-        let name = name
-            .to_str()
-            .with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
+        let name = name.to_str().with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
         if name == ".git" {
             continue;
         }
@@ -304,22 +263,10 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut Vec<File>) -> Result<()>
             read_folder(&entry.path(), &format!("{path}/"), files)?;
         } else if metadata.is_symlink() {
             let target = fs::read_link(entry.path())?;
-            files.push(File {
-                mode: "120000",
-                path,
-                content: target.into_os_string().into_encoded_bytes(),
-            });
+            files.push(File { mode: "120000", path, content: target.into_os_string().into_encoded_bytes() });
         } else {
-            let mode = if metadata.permissions().mode() & 0o111 == 0 {
-                "100644"
-            } else {
-                "100755"
-            };
-            files.push(File {
-                mode,
-                path,
-                content: fs::read(entry.path())?,
-            });
+            let mode = if metadata.permissions().mode() & 0o111 == 0 { "100644" } else { "100755" };
+            files.push(File { mode, path, content: fs::read(entry.path())? });
         }
     }
     Ok(())

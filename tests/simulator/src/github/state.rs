@@ -108,11 +108,7 @@ pub(super) struct Token {
 
 impl Token {
     pub fn new(token: &str, login: &str) -> Self {
-        let kind = if token.starts_with("ghs_") {
-            TokenKind::Installation
-        } else {
-            TokenKind::Personal
-        };
+        let kind = if token.starts_with("ghs_") { TokenKind::Installation } else { TokenKind::Personal };
         Self {
             login: login.to_owned(),
             kind,
@@ -193,27 +189,18 @@ impl Repository {
 
     /// The right of an account; a public repository may be read by everybody.
     pub fn permission(&self, login: Option<&str>) -> Permission {
-        let floor = if self.private {
-            Permission::None
-        } else {
-            Permission::Read
-        };
+        let floor = if self.private { Permission::None } else { Permission::Read };
         let Some(login) = login else { return floor };
         if login.eq_ignore_ascii_case(&self.owner) {
             return Permission::Admin;
         }
-        self.permissions
-            .get(&login.to_lowercase())
-            .map_or(floor, |granted| (*granted).max(floor))
+        self.permissions.get(&login.to_lowercase()).map_or(floor, |granted| (*granted).max(floor))
     }
 
     /// Whether an account was given a right here, rather than having what everybody has.
     pub fn is_collaborator(&self, login: &str) -> bool {
         login.eq_ignore_ascii_case(&self.owner)
-            || self
-                .permissions
-                .get(&login.to_lowercase())
-                .is_some_and(|granted| *granted > Permission::None)
+            || self.permissions.get(&login.to_lowercase()).is_some_and(|granted| *granted > Permission::None)
     }
 
     pub fn next_number(&self) -> u64 {
@@ -283,11 +270,7 @@ pub(super) struct Issue {
 
 impl Issue {
     pub fn state(&self) -> &'static str {
-        if self.closed_at.is_some() {
-            "closed"
-        } else {
-            "open"
-        }
+        if self.closed_at.is_some() { "closed" } else { "open" }
     }
 }
 

@@ -16,13 +16,8 @@ impl GitHub {
     /// When there is no such repository or branch.
     pub fn set_default_branch(&self, slug: &str, branch: &str) -> Result<()> {
         self.change(slug, |repository| {
-            ensure!(
-                repository.git.tip(branch).is_some(),
-                "{slug} has no branch {branch}"
-            );
-            repository
-                .git
-                .text(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
+            ensure!(repository.git.tip(branch).is_some(), "{slug} has no branch {branch}");
+            repository.git.text(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
             branch.clone_into(&mut repository.default_branch);
             Ok(())
         })
@@ -78,10 +73,7 @@ impl GitHub {
     /// # Errors
     /// When there is no such repository, the texts have line ends or tabs, or its rules cannot be written.
     pub fn refuse_push(&self, slug: &str, ref_glob: &str, message: &str) -> Result<()> {
-        ensure!(
-            !format!("{ref_glob}{message}").contains(['\n', '\t']),
-            "a refusal is one line without tabs"
-        );
+        ensure!(!format!("{ref_glob}{message}").contains(['\n', '\t']), "a refusal is one line without tabs");
         self.change(slug, |repository| {
             let path = repository.git.directory().join("refuse");
             let before = fs::read_to_string(&path).unwrap_or_default();
@@ -121,10 +113,7 @@ impl GitHub {
     /// When there is no such repository or git fails.
     pub fn deny_non_fast_forwards(&self, slug: &str, denied: bool) -> Result<()> {
         self.change(slug, |repository| {
-            repository.git.configure(
-                "receive.denyNonFastForwards",
-                if denied { "true" } else { "false" },
-            )
+            repository.git.configure("receive.denyNonFastForwards", if denied { "true" } else { "false" })
         })
     }
 
@@ -160,9 +149,8 @@ impl GitHub {
     /// # Errors
     /// When there is no such repository, or the new slug is taken or not `owner/name`.
     pub fn rename_repository(&self, slug: &str, new_slug: &str) -> Result<()> {
-        let (owner, name) = new_slug
-            .split_once('/')
-            .with_context(|| format!("{new_slug:?} is not owner/name"))?;
+        let (owner, name) =
+            new_slug.split_once('/').with_context(|| format!("{new_slug:?} is not owner/name"))?;
         let mut store = self.store();
         let store = &mut *store;
         ensure!(
@@ -170,10 +158,8 @@ impl GitHub {
             "the repository {new_slug} exists already"
         );
         store.expect_repository(slug)?;
-        let mut repository = store
-            .repositories
-            .remove(&slug.to_lowercase())
-            .context("the repository went away")?;
+        let mut repository =
+            store.repositories.remove(&slug.to_lowercase()).context("the repository went away")?;
         store.users.add(&mut store.ids, owner, "Organization");
         owner.clone_into(&mut repository.owner);
         name.clone_into(&mut repository.name);
@@ -186,9 +172,7 @@ impl GitHub {
     pub fn expire_token_after(&self, token: &str, requests: u64) {
         match self.store().tokens.get_mut(token) {
             Some(found) => found.requests_left = Some(requests),
-            None => self
-                .problems()
-                .report("GitHub: a token that was never added was to expire"),
+            None => self.problems().report("GitHub: a token that was never added was to expire"),
         }
     }
 
@@ -199,9 +183,7 @@ impl GitHub {
                 found.used = HOURLY_LIMIT.saturating_sub(remaining);
                 found.resets_at = now_seconds().saturating_add_unsigned(reset_in.as_secs());
             }
-            None => self
-                .problems()
-                .report("GitHub: a token that was never added was to be limited"),
+            None => self.problems().report("GitHub: a token that was never added was to be limited"),
         }
     }
 
@@ -223,10 +205,6 @@ impl GitHub {
 }
 
 fn write_protected(repository: &Repository) -> Result<()> {
-    let lines: String = repository
-        .protected
-        .iter()
-        .map(|branch| format!("{branch}\n"))
-        .collect();
+    let lines: String = repository.protected.iter().map(|branch| format!("{branch}\n")).collect();
     fs::write(repository.git.directory().join("protected"), lines).context("the protection cannot be written")
 }

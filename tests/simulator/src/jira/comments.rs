@@ -43,10 +43,7 @@ pub(super) struct Property {
 /// `GET /rest/api/3/issue/{issueIdOrKey}/comment`.
 pub(super) async fn list(State(jira): State<Jira>, Path(key): Path<String>, input: Input) -> Answer {
     let params = input.params(&jira, &["startAt", "maxResults", "orderBy", "expand"])?;
-    let (start, count) = (
-        input.number(&jira, "startAt", 0)?,
-        input.number(&jira, "maxResults", 5000)?,
-    );
+    let (start, count) = (input.number(&jira, "startAt", 0)?, input.number(&jira, "maxResults", 5000)?);
     let state = jira.lock();
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
     let mut comments: Vec<&Comment> = issue.comments.iter().collect();
@@ -61,17 +58,10 @@ pub(super) async fn list(State(jira): State<Jira>, Path(key): Path<String>, inpu
     let count = count.min(state.settings.page_limit.unwrap_or(5000)).min(5000);
     let with_properties = params.list("expand").iter().any(|it| it == "properties");
     let wire = jira.wire(&state);
-    let page = comments
-        .iter()
-        .skip(start)
-        .take(count)
-        .map(|it| wire.comment(issue, it, with_properties));
+    let page = comments.iter().skip(start).take(count).map(|it| wire.comment(issue, it, with_properties));
     let page: Vec<Value> = page.collect();
     let total = comments.len();
-    Ok(
-        Json(json!({"startAt": start, "maxResults": count, "total": total, "comments": page}))
-            .into_response(),
-    )
+    Ok(Json(json!({"startAt": start, "maxResults": count, "total": total, "comments": page})).into_response())
 }
 
 /// `GET /rest/api/3/issue/{issueIdOrKey}/comment/{id}`.
@@ -111,11 +101,7 @@ pub(super) async fn add(State(jira): State<Jira>, Path(key): Path<String>, input
         issue.comments.push(comment.clone());
     }
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
-    Ok((
-        StatusCode::CREATED,
-        Json(jira.wire(&state).comment(issue, &comment, false)),
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, Json(jira.wire(&state).comment(issue, &comment, false))).into_response())
 }
 
 /// `PUT /rest/api/3/issue/{issueIdOrKey}/comment/{id}`.
@@ -130,25 +116,15 @@ pub(super) async fn update(
     let mut state = jira.lock();
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?.id;
     let now = state.now();
-    let found = state
-        .issues
-        .get_mut(&issue)
-        .into_iter()
-        .flat_map(|issue| &mut issue.comments);
-    let comment = found
-        .into_iter()
-        .find(|it| it.id.to_string() == id)
-        .ok_or_else(|| no_comment(&id))?;
+    let found = state.issues.get_mut(&issue).into_iter().flat_map(|issue| &mut issue.comments);
+    let comment = found.into_iter().find(|it| it.id.to_string() == id).ok_or_else(|| no_comment(&id))?;
     comment.body = sent.body;
     comment.editor = input.caller;
     comment.updated = now;
     comment.visibility = sent.visibility;
-    comment.properties.extend(
-        sent.properties
-            .into_iter()
-            .map(|it| (it.key, it.value))
-            .collect::<BTreeMap<_, _>>(),
-    );
+    comment
+        .properties
+        .extend(sent.properties.into_iter().map(|it| (it.key, it.value)).collect::<BTreeMap<_, _>>());
     let comment = comment.clone();
     state.touch(issue);
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
@@ -164,10 +140,7 @@ pub(super) async fn delete(
     input.params(&jira, &["parentId"])?;
     let mut state = jira.lock();
     let issue = state.issue_mut(&key).ok_or_else(JiraError::no_issue)?;
-    let place = issue
-        .comments
-        .iter()
-        .position(|comment| comment.id.to_string() == id);
+    let place = issue.comments.iter().position(|comment| comment.id.to_string() == id);
     issue.comments.remove(place.ok_or_else(|| no_comment(&id))?);
     let issue = issue.id;
     state.touch(issue);

@@ -63,14 +63,10 @@ fn assignable(state: &JiraState, account_id: Option<String>) -> Result<Option<St
         // `-1` is the project's default assignee, which here is nobody.
         None | Some("-1") => Ok(None),
         Some(account) => match state.users.get(account) {
-            None => Err(JiraError::field(
-                "assignee",
-                format!("User '{account}' does not exist."),
-            )),
-            Some(user) if !user.active => Err(JiraError::field(
-                "assignee",
-                format!("User '{account}' cannot be assigned issues."),
-            )),
+            None => Err(JiraError::field("assignee", format!("User '{account}' does not exist."))),
+            Some(user) if !user.active => {
+                Err(JiraError::field("assignee", format!("User '{account}' cannot be assigned issues.")))
+            }
             Some(_) => Ok(account_id),
         },
     }
@@ -78,13 +74,7 @@ fn assignable(state: &JiraState, account_id: Option<String>) -> Result<Option<St
 
 /// `PUT /rest/api/3/issue/{issueIdOrKey}`.
 pub(super) async fn edit(State(jira): State<Jira>, Path(key): Path<String>, input: Input) -> Answer {
-    let known = [
-        "notifyUsers",
-        "overrideScreenSecurity",
-        "overrideEditableFlag",
-        "returnIssue",
-        "expand",
-    ];
+    let known = ["notifyUsers", "overrideScreenSecurity", "overrideEditableFlag", "returnIssue", "expand"];
     let returns = input.params(&jira, &known)?.get("returnIssue").as_deref() == Some("true");
     let sent: EditBody = input.body(&jira)?;
     for property in &sent.properties {
@@ -98,9 +88,7 @@ pub(super) async fn edit(State(jira): State<Jira>, Path(key): Path<String>, inpu
     for (field, operations) in sent.update {
         update(&mut edited, &field, operations).map_err(|error| input.malformed(&jira, error))?;
     }
-    edited
-        .properties
-        .extend(sent.properties.into_iter().map(|it| (it.key, it.value)));
+    edited.properties.extend(sent.properties.into_iter().map(|it| (it.key, it.value)));
     let id = edited.id;
     let (assignee, labels) = (edited.assignee.clone(), edited.labels.clone());
     if let Some(issue) = state.issues.get_mut(&id) {
@@ -140,11 +128,7 @@ fn set(state: &JiraState, issue: &mut Issue, field: &str, value: Value) -> Resul
             issue.labels = checked(list.map_err(|_| JiraError::field(field, "data was not an array"))?)?;
         }
         "assignee" => {
-            let account = if value.is_null() {
-                None
-            } else {
-                Some(text(&value["accountId"])?)
-            };
+            let account = if value.is_null() { None } else { Some(text(&value["accountId"])?) };
             issue.assignee = assignable(state, account)?;
         }
         custom if issue.fields.contains_key(custom) => {
@@ -177,14 +161,10 @@ fn update(issue: &mut Issue, field: &str, operations: Value) -> Result<(), JiraE
 }
 
 fn checked(labels: Vec<String>) -> Result<Vec<String>, JiraError> {
-    match labels
-        .iter()
-        .find(|label| label.is_empty() || label.contains(char::is_whitespace))
-    {
+    match labels.iter().find(|label| label.is_empty() || label.contains(char::is_whitespace)) {
         None => Ok(labels),
-        Some(label) => Err(JiraError::field(
-            "labels",
-            format!("The label '{label}' contains spaces which is invalid."),
-        )),
+        Some(label) => {
+            Err(JiraError::field("labels", format!("The label '{label}' contains spaces which is invalid.")))
+        }
     }
 }

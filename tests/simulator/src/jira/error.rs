@@ -20,19 +20,13 @@ pub(super) type Answer = Result<Response, JiraError>;
 impl JiraError {
     /// An answer with one message.
     pub(super) fn message(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            body: json!({"errorMessages": [message.into()], "errors": {}}),
-        }
+        Self { status, body: json!({"errorMessages": [message.into()], "errors": {}}) }
     }
 
     /// 400 about fields.
     pub(super) fn fields<'a>(errors: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let errors: BTreeMap<&str, String> = errors.into_iter().collect();
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            body: json!({"errorMessages": [], "errors": errors}),
-        }
+        Self { status: StatusCode::BAD_REQUEST, body: json!({"errorMessages": [], "errors": errors}) }
     }
 
     /// 400 about one field.
@@ -54,18 +48,12 @@ impl JiraError {
     pub(super) fn unauthorized() -> Self {
         let body =
             json!({"message": "Client must be authenticated to access this resource.", "status-code": 401});
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            body,
-        }
+        Self { status: StatusCode::UNAUTHORIZED, body }
     }
 
     /// 401 of the gateway.
     pub(super) fn gateway_unauthorized() -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            body: json!({"code": 401, "message": "Unauthorized"}),
-        }
+        Self { status: StatusCode::UNAUTHORIZED, body: json!({"code": 401, "message": "Unauthorized"}) }
     }
 
     /// The reason as it stands in the answer.
@@ -84,10 +72,7 @@ impl IntoResponse for JiraError {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("OAuth realm=\"https%3A%2F%2Fsite\""),
             );
-            headers.insert(
-                "x-seraph-loginreason",
-                HeaderValue::from_static("AUTHENTICATED_FAILED"),
-            );
+            headers.insert("x-seraph-loginreason", HeaderValue::from_static("AUTHENTICATED_FAILED"));
         }
         response
     }

@@ -12,14 +12,7 @@ use super::{Jira, transitions};
 
 /// `GET /rest/api/3/issue/{issueIdOrKey}`.
 pub(super) async fn show(State(jira): State<Jira>, Path(key): Path<String>, input: Input) -> Answer {
-    let known = [
-        "fields",
-        "fieldsByKeys",
-        "expand",
-        "properties",
-        "updateHistory",
-        "failFast",
-    ];
+    let known = ["fields", "fieldsByKeys", "expand", "properties", "updateHistory", "failFast"];
     let params = input.params(&jira, &known)?;
     let state = jira.lock();
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
@@ -30,12 +23,8 @@ pub(super) async fn show(State(jira): State<Jira>, Path(key): Path<String>, inpu
             "names" => shown["names"] = names(&shown["fields"]),
             "transitions" => shown["transitions"] = transitions::render(&jira, &state, issue, false),
             "changelog" => {
-                let histories: Vec<Value> = issue
-                    .history
-                    .iter()
-                    .rev()
-                    .map(|change| wire.change(change))
-                    .collect();
+                let histories: Vec<Value> =
+                    issue.history.iter().rev().map(|change| wire.change(change)).collect();
                 let total = histories.len();
                 shown["changelog"] =
                     json!({"startAt": 0, "maxResults": total, "total": total, "histories": histories});
@@ -60,27 +49,15 @@ fn names(fields: &Value) -> Value {
 /// `GET /rest/api/3/issue/{issueIdOrKey}/changelog`.
 pub(super) async fn changelog(State(jira): State<Jira>, Path(key): Path<String>, input: Input) -> Answer {
     input.params(&jira, &["startAt", "maxResults"])?;
-    let (start, count) = (
-        input.number(&jira, "startAt", 0)?,
-        input.number(&jira, "maxResults", 100)?,
-    );
+    let (start, count) = (input.number(&jira, "startAt", 0)?, input.number(&jira, "maxResults", 100)?);
     let state = jira.lock();
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
     let count = count.min(state.settings.page_limit.unwrap_or(100)).min(100);
     let wire = jira.wire(&state);
-    let values: Vec<Value> = issue
-        .history
-        .iter()
-        .skip(start)
-        .take(count)
-        .map(|change| wire.change(change))
-        .collect();
+    let values: Vec<Value> =
+        issue.history.iter().skip(start).take(count).map(|change| wire.change(change)).collect();
     let total = issue.history.len();
-    let link = |start: usize| {
-        wire.link(&format!(
-            "issue/{key}/changelog?startAt={start}&maxResults={count}"
-        ))
-    };
+    let link = |start: usize| wire.link(&format!("issue/{key}/changelog?startAt={start}&maxResults={count}"));
     let is_last = start + values.len() >= total;
     let mut page = json!({
         "self": link(start), "maxResults": count, "startAt": start, "total": total, "isLast": is_last, "values": values,

@@ -64,17 +64,10 @@ pub(super) async fn list(State(jira): State<Jira>, Path(key): Path<String>, inpu
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
     let wire = jira.wire(&state);
     let Some(global_id) = params.get("globalId") else {
-        let all: Vec<Value> = issue
-            .links
-            .iter()
-            .map(|link| wire.remote_link(issue, link))
-            .collect();
+        let all: Vec<Value> = issue.links.iter().map(|link| wire.remote_link(issue, link)).collect();
         return Ok(Json(all).into_response());
     };
-    let link = issue
-        .links
-        .iter()
-        .find(|link| link.global_id.as_ref() == Some(&global_id));
+    let link = issue.links.iter().find(|link| link.global_id.as_ref() == Some(&global_id));
     let link = link.ok_or_else(|| no_link(&global_id))?;
     Ok(Json(wire.remote_link(issue, link)).into_response())
 }
@@ -87,26 +80,10 @@ pub(super) async fn upsert(State(jira): State<Jira>, Path(key): Path<String>, in
     let mut state = jira.lock();
     let new_id = state.next_id();
     let issue = state.issue_mut(&key).ok_or_else(JiraError::no_issue)?;
-    let LinkBody {
-        global_id,
-        application,
-        relationship,
-        object,
-    } = sent;
-    let same = issue
-        .links
-        .iter()
-        .position(|link| global_id.is_some() && link.global_id == global_id);
-    let id = same
-        .and_then(|place| issue.links.get(place))
-        .map_or(new_id, |link| link.id);
-    let link = RemoteLink {
-        id,
-        global_id,
-        application,
-        relationship,
-        object,
-    };
+    let LinkBody { global_id, application, relationship, object } = sent;
+    let same = issue.links.iter().position(|link| global_id.is_some() && link.global_id == global_id);
+    let id = same.and_then(|place| issue.links.get(place)).map_or(new_id, |link| link.id);
+    let link = RemoteLink { id, global_id, application, relationship, object };
     let status = match same {
         Some(place) => {
             issue.links[place] = link;
@@ -132,20 +109,14 @@ pub(super) async fn delete(State(jira): State<Jira>, Path(key): Path<String>, in
     };
     let mut state = jira.lock();
     let issue = state.issue_mut(&key).ok_or_else(JiraError::no_issue)?;
-    let place = issue
-        .links
-        .iter()
-        .position(|link| link.global_id.as_ref() == Some(&global_id));
+    let place = issue.links.iter().position(|link| link.global_id.as_ref() == Some(&global_id));
     issue.links.remove(place.ok_or_else(|| no_link(&global_id))?);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn check(sent: &LinkBody) -> Result<(), JiraError> {
     if sent.global_id.as_ref().is_some_and(|id| id.chars().count() > 255) {
-        return Err(JiraError::field(
-            "globalId",
-            "The globalId is longer than 255 characters.",
-        ));
+        return Err(JiraError::field("globalId", "The globalId is longer than 255 characters."));
     }
     if let Some(application) = &sent.application {
         let known = |name: &str| ["type", "name"].contains(&name);
@@ -153,10 +124,7 @@ fn check(sent: &LinkBody) -> Result<(), JiraError> {
             .as_object()
             .is_some_and(|it| it.iter().all(|(key, value)| known(key) && value.is_string()));
         if !fits {
-            return Err(JiraError::field(
-                "application",
-                "An application has a type and a name, both texts.",
-            ));
+            return Err(JiraError::field("application", "An application has a type and a name, both texts."));
         }
     }
     let object: LinkObject = serde_json::from_value(sent.object.clone())
@@ -165,16 +133,11 @@ fn check(sent: &LinkBody) -> Result<(), JiraError> {
         return Err(JiraError::field("title", "'title' is required."));
     }
     if !object.url.starts_with("http://") && !object.url.starts_with("https://") {
-        return Err(JiraError::field(
-            "url",
-            format!("'{}' is not an absolute URL.", object.url),
-        ));
+        return Err(JiraError::field("url", format!("'{}' is not an absolute URL.", object.url)));
     }
     Ok(())
 }
 
 fn no_link(global_id: &str) -> JiraError {
-    JiraError::not_found(format!(
-        "There is no remote link with the globalId '{global_id}'."
-    ))
+    JiraError::not_found(format!("There is no remote link with the globalId '{global_id}'."))
 }

@@ -49,10 +49,7 @@ struct Inner {
 
 impl fmt::Debug for Jira {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Jira")
-            .field("site", &self.0.site)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Jira").field("site", &self.0.site).finish_non_exhaustive()
     }
 }
 
@@ -69,18 +66,9 @@ impl Jira {
     /// A site whose links start with `site`. It holds the agent's account and nothing else.
     #[must_use]
     pub fn new(problems: Problems, site: &str) -> Self {
-        let jira = Self(Arc::new(Inner {
-            state: Mutex::new(State::new()),
-            problems,
-            site: site.to_owned(),
-        }));
+        let jira = Self(Arc::new(Inner { state: Mutex::new(State::new()), problems, site: site.to_owned() }));
         let (account_id, name) = (Self::AGENT.to_owned(), "Jira Agent".to_owned());
-        jira.add_user(User {
-            account_id,
-            name,
-            email: Self::EMAIL.to_owned(),
-            active: true,
-        });
+        jira.add_user(User { account_id, name, email: Self::EMAIL.to_owned(), active: true });
         jira.set_credentials(Self::EMAIL, Self::TOKEN);
         jira
     }
@@ -99,11 +87,7 @@ impl Jira {
     /// Lets only this pair in, as the agent's account. What was let in before gets 401: a token that expired.
     pub fn set_credentials(&self, email: &str, token: &str) {
         let account_id = Self::AGENT.to_owned();
-        let credentials = model::Credentials {
-            email: email.to_owned(),
-            token: token.to_owned(),
-            account_id,
-        };
+        let credentials = model::Credentials { email: email.to_owned(), token: token.to_owned(), account_id };
         self.lock().credentials = vec![credentials];
     }
 
@@ -119,10 +103,7 @@ impl Jira {
 
     /// The screen of a transition (its name or the name of its target) requires a field, e.g. `resolution`.
     pub fn require_field(&self, transition: &str, field: &str) {
-        self.lock()
-            .settings
-            .required_fields
-            .insert((transition.to_owned(), field.to_owned()));
+        self.lock().settings.required_fields.insert((transition.to_owned(), field.to_owned()));
     }
 
     /// Pages of comments and search results hold at most so many, whatever the request asks.
@@ -153,16 +134,11 @@ impl Jira {
     }
 
     fn wire<'a>(&'a self, state: &'a State) -> Wire<'a> {
-        Wire {
-            site: &self.0.site,
-            state,
-        }
+        Wire { site: &self.0.site, state }
     }
 
     fn malformed(&self, what: &str, error: JiraError) -> JiraError {
-        self.0
-            .problems
-            .report(format!("Jira: {what}: {}", error.reason()));
+        self.0.problems.report(format!("Jira: {what}: {}", error.reason()));
         error
     }
 }

@@ -139,9 +139,7 @@ pub(super) struct Issue {
 
 impl Issue {
     pub(super) fn project(&self) -> &str {
-        self.key
-            .rsplit_once('-')
-            .map_or(&self.key, |(project, _)| project)
+        self.key.rsplit_once('-').map_or(&self.key, |(project, _)| project)
     }
 }
 
@@ -236,19 +234,13 @@ impl State {
 
     fn issue_id(&self, id_or_key: &str) -> Option<u64> {
         let by_key = |issue: &&Issue| issue.key.eq_ignore_ascii_case(id_or_key);
-        id_or_key
-            .parse()
-            .ok()
-            .or_else(|| self.issues.values().find(by_key).map(|issue| issue.id))
+        id_or_key.parse().ok().or_else(|| self.issues.values().find(by_key).map(|issue| issue.id))
     }
 
     /// Where a comment is: the issue's number and its place there.
     pub(super) fn comment_mut(&mut self, id: &str) -> Option<&mut Comment> {
         let id: u64 = id.parse().ok()?;
-        self.issues
-            .values_mut()
-            .flat_map(|issue| &mut issue.comments)
-            .find(|comment| comment.id == id)
+        self.issues.values_mut().flat_map(|issue| &mut issue.comments).find(|comment| comment.id == id)
     }
 
     /// Marks the issue as changed just now.
@@ -263,10 +255,7 @@ impl State {
     /// Assigns, in words that the changelog shows.
     pub(super) fn assign(&mut self, id: u64, assignee: Option<String>, by: &str) {
         let name = |account: &Option<String>| {
-            account
-                .as_ref()
-                .and_then(|account| self.users.get(account))
-                .map(|user| user.name.clone())
+            account.as_ref().and_then(|account| self.users.get(account)).map(|user| user.name.clone())
         };
         let Some(before) = self.issues.get(&id).map(|issue| issue.assignee.clone()) else {
             return;
@@ -276,14 +265,8 @@ impl State {
             return;
         }
         let field = "assignee".to_owned();
-        let change = Change {
-            field,
-            from: before,
-            from_text,
-            to: assignee.clone(),
-            to_text,
-            ..Change::default()
-        };
+        let change =
+            Change { field, from: before, from_text, to: assignee.clone(), to_text, ..Change::default() };
         self.record(id, by, change);
         if let Some(issue) = self.issues.get_mut(&id) {
             issue.assignee = assignee;
@@ -300,12 +283,7 @@ impl State {
             return;
         }
         let (from_text, to_text) = (Some(before.join(" ")), Some(labels.join(" ")));
-        let change = Change {
-            field: "labels".to_owned(),
-            from_text,
-            to_text,
-            ..Change::default()
-        };
+        let change = Change { field: "labels".to_owned(), from_text, to_text, ..Change::default() };
         self.record(id, by, change);
         if let Some(issue) = self.issues.get_mut(&id) {
             issue.labels = labels;
@@ -339,12 +317,7 @@ impl State {
     }
 
     fn record(&mut self, issue: u64, by: &str, change: Change) {
-        let change = Change {
-            id: self.next_id(),
-            by: by.to_owned(),
-            at: self.touch(issue),
-            ..change
-        };
+        let change = Change { id: self.next_id(), by: by.to_owned(), at: self.touch(issue), ..change };
         if let Some(issue) = self.issues.get_mut(&issue) {
             issue.history.push(change);
         }

@@ -23,47 +23,28 @@ type Store = BTreeMap<String, Value>;
 type Finder = fn(&mut JiraState, &str) -> Result<Store, JiraError>;
 
 fn of_issue(state: &mut JiraState, key: &str) -> Result<Store, JiraError> {
-    state
-        .issue(key)
-        .map(|issue| issue.properties.clone())
-        .ok_or_else(JiraError::no_issue)
+    state.issue(key).map(|issue| issue.properties.clone()).ok_or_else(JiraError::no_issue)
 }
 
 fn of_comment(state: &mut JiraState, id: &str) -> Result<Store, JiraError> {
     let missing = || JiraError::not_found(format!("Can not find a comment for the id: {id}."));
-    state
-        .comment_mut(id)
-        .map(|comment| comment.properties.clone())
-        .ok_or_else(missing)
+    state.comment_mut(id).map(|comment| comment.properties.clone()).ok_or_else(missing)
 }
 
 /// `GET /rest/api/3/issue/{issueIdOrKey}/properties`.
 pub(super) async fn issue_keys(State(jira): State<Jira>, Path(key): Path<String>, input: Input) -> Answer {
-    keys(
-        &jira,
-        &input,
-        &format!("issue/{key}"),
-        of_issue(&mut jira.lock(), &key)?,
-    )
+    keys(&jira, &input, &format!("issue/{key}"), of_issue(&mut jira.lock(), &key)?)
 }
 
 /// `GET /rest/api/3/comment/{commentId}/properties`.
 pub(super) async fn comment_keys(State(jira): State<Jira>, Path(id): Path<String>, input: Input) -> Answer {
-    keys(
-        &jira,
-        &input,
-        &format!("comment/{id}"),
-        of_comment(&mut jira.lock(), &id)?,
-    )
+    keys(&jira, &input, &format!("comment/{id}"), of_comment(&mut jira.lock(), &id)?)
 }
 
 fn keys(jira: &Jira, input: &Input, owner: &str, store: Store) -> Answer {
     input.params(jira, &[])?;
     let link = |key: &str| format!("{}/rest/api/3/{owner}/properties/{key}", jira.site());
-    let list: Vec<Value> = store
-        .keys()
-        .map(|key| json!({"self": link(key), "key": key}))
-        .collect();
+    let list: Vec<Value> = store.keys().map(|key| json!({"self": link(key), "key": key})).collect();
     Ok(Json(json!({"keys": list})).into_response())
 }
 
@@ -120,13 +101,8 @@ pub(super) async fn put_comment(
 fn read(jira: &Jira, input: &Input, key: &str) -> Result<Value, JiraError> {
     input.params(jira, &[])?;
     let value: Value = input.body(jira)?;
-    let fits = check(key, &value).and_then(|()| {
-        if input.body_chars() > VALUE_LIMIT {
-            Err(too_long())
-        } else {
-            Ok(())
-        }
-    });
+    let fits = check(key, &value)
+        .and_then(|()| if input.body_chars() > VALUE_LIMIT { Err(too_long()) } else { Ok(()) });
     fits.map_err(|error| input.malformed(jira, error)).map(|()| value)
 }
 
@@ -144,26 +120,15 @@ pub(super) fn check(key: &str, value: &Value) -> Result<(), JiraError> {
             "The property value must be a non-empty JSON.",
         ));
     }
-    if value.to_string().chars().count() > VALUE_LIMIT {
-        Err(too_long())
-    } else {
-        Ok(())
-    }
+    if value.to_string().chars().count() > VALUE_LIMIT { Err(too_long()) } else { Ok(()) }
 }
 
 fn too_long() -> JiraError {
-    JiraError::message(
-        StatusCode::BAD_REQUEST,
-        "The property value is longer than 32768 characters.",
-    )
+    JiraError::message(StatusCode::BAD_REQUEST, "The property value is longer than 32768 characters.")
 }
 
 fn put(store: &mut Store, key: String, value: Value) -> axum::response::Response {
-    let status = if store.insert(key, value).is_some() {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
+    let status = if store.insert(key, value).is_some() { StatusCode::OK } else { StatusCode::CREATED };
     status.into_response()
 }
 

@@ -25,20 +25,13 @@ impl FromRequestParts<Jira> for Caller {
 
     async fn from_request_parts(head: &mut request::Parts, jira: &Jira) -> Result<Self, JiraError> {
         let gateway = head.extensions.get::<ThroughGateway>().is_some();
-        let refused = if gateway {
-            JiraError::gateway_unauthorized
-        } else {
-            JiraError::unauthorized
-        };
+        let refused = if gateway { JiraError::gateway_unauthorized } else { JiraError::unauthorized };
         let state = jira.lock();
         if state.settings.scoped_token && !gateway {
             return Err(refused());
         }
         let (email, token) = basic(head).ok_or_else(refused)?;
-        let known = state
-            .credentials
-            .iter()
-            .find(|it| it.email == email && it.token == token);
+        let known = state.credentials.iter().find(|it| it.email == email && it.token == token);
         known.map(|it| Self(it.account_id.clone())).ok_or_else(refused)
     }
 }
@@ -47,9 +40,7 @@ fn basic(head: &request::Parts) -> Option<(String, String)> {
     let value = head.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let encoded = value.strip_prefix("Basic ")?;
     let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    decoded
-        .split_once(':')
-        .map(|(email, token)| (email.to_owned(), token.to_owned()))
+    decoded.split_once(':').map(|(email, token)| (email.to_owned(), token.to_owned()))
 }
 
 /// The query's parameters; a repeated one is joined by commas.
@@ -58,24 +49,15 @@ pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
     pub(super) fn get(&self, name: &str) -> Option<String> {
-        let values: Vec<&str> = self
-            .0
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| &**value)
-            .collect();
+        let values: Vec<&str> =
+            self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| &**value).collect();
         (!values.is_empty()).then(|| values.join(","))
     }
 
     /// The comma-separated words of a parameter.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         let value = self.get(name).unwrap_or_default();
-        value
-            .split(',')
-            .map(str::trim)
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()
+        value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }
 }
 
@@ -98,30 +80,16 @@ impl FromRequest<Jira> for Input {
         let what: Arc<str> = format!("{} {}", head.method, head.uri).into();
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
         let pairs = pairs.map_err(|problem| {
-            jira.malformed(
-                &what,
-                JiraError::message(StatusCode::BAD_REQUEST, problem.to_string()),
-            )
+            jira.malformed(&what, JiraError::message(StatusCode::BAD_REQUEST, problem.to_string()))
         })?;
-        let kind = head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let json = kind
-            .split(';')
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        let kind =
+            head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let json =
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
         let bytes = to_bytes(body, usize::MAX)
             .await
             .map_err(|_| JiraError::message(StatusCode::BAD_REQUEST, "no body"))?;
-        Ok(Self {
-            caller,
-            what,
-            params: Params(pairs.0),
-            json,
-            bytes,
-        })
+        Ok(Self { caller, what, params: Params(pairs.0), json, bytes })
     }
 }
 
@@ -152,10 +120,7 @@ impl Input {
     pub(super) fn body<T: DeserializeOwned>(&self, jira: &Jira) -> Result<T, JiraError> {
         if !self.json {
             let message = "The content type must be application/json.";
-            return Err(self.malformed(
-                jira,
-                JiraError::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, message),
-            ));
+            return Err(self.malformed(jira, JiraError::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)));
         }
         serde_json::from_slice(&self.bytes).map_err(|problem| {
             let message = format!("Invalid request payload. {problem}");

@@ -18,9 +18,7 @@ pub(super) fn router(jira: &Jira) -> Router {
     let gateway = move |Path((cloud_id, rest)): Path<(String, String)>, request| async move {
         through_gateway(&behind, &cloud_id, &rest, request).await
     };
-    Router::new()
-        .route("/ex/jira/{cloud_id}/{*rest}", any(gateway))
-        .fallback_service(site)
+    Router::new().route("/ex/jira/{cloud_id}/{*rest}", any(gateway)).fallback_service(site)
 }
 
 fn site(jira: &Jira) -> Router {
@@ -50,35 +48,22 @@ fn api() -> Router<Jira> {
         .route(&at("/issue/{key}"), get(issues::show).put(edit::edit))
         .route(&at("/issue/{key}/assignee"), put(edit::assign))
         .route(&at("/issue/{key}/changelog"), get(issues::changelog))
-        .route(
-            &at("/issue/{key}/comment"),
-            get(comments::list).post(comments::add),
-        )
+        .route(&at("/issue/{key}/comment"), get(comments::list).post(comments::add))
         .route(
             &at("/issue/{key}/comment/{id}"),
             get(comments::show).put(comments::update).delete(comments::delete),
         )
-        .route(
-            &at("/issue/{key}/transitions"),
-            get(transitions::list).post(transitions::take),
-        )
-        .route(
-            &at("/issue/{key}/remotelink"),
-            get(links::list).post(links::upsert).delete(links::delete),
-        )
+        .route(&at("/issue/{key}/transitions"), get(transitions::list).post(transitions::take))
+        .route(&at("/issue/{key}/remotelink"), get(links::list).post(links::upsert).delete(links::delete))
         .route(&at("/issue/{key}/properties"), get(properties::issue_keys))
         .route(
             &at("/issue/{key}/properties/{property}"),
-            get(properties::show_issue)
-                .put(properties::put_issue)
-                .delete(properties::delete_issue),
+            get(properties::show_issue).put(properties::put_issue).delete(properties::delete_issue),
         )
         .route(&at("/comment/{id}/properties"), get(properties::comment_keys))
         .route(
             &at("/comment/{id}/properties/{property}"),
-            get(properties::show_comment)
-                .put(properties::put_comment)
-                .delete(properties::delete_comment),
+            get(properties::show_comment).put(properties::put_comment).delete(properties::delete_comment),
         )
 }
 
@@ -92,10 +77,7 @@ async fn through_gateway(
         return JiraError::not_found(format!("no site has the cloud id {cloud_id}")).into_response();
     }
     let (mut head, body) = request.into_parts();
-    let query = head
-        .uri
-        .query()
-        .map_or_else(String::new, |query| format!("?{query}"));
+    let query = head.uri.query().map_or_else(String::new, |query| format!("?{query}"));
     let Ok(uri) = format!("/{rest}{query}").parse::<Uri>() else {
         return JiraError::not_found("the path cannot be read").into_response();
     };

@@ -69,11 +69,7 @@ pub(super) async fn by_query(State(jira): State<Jira>, input: Input) -> Answer {
         next_page_token: params.get("nextPageToken"),
         expand: params.get("expand"),
         properties: params.list("properties"),
-        reconcile_issues: params
-            .list("reconcileIssues")
-            .iter()
-            .filter_map(|id| id.parse().ok())
-            .collect(),
+        reconcile_issues: params.list("reconcileIssues").iter().filter_map(|id| id.parse().ok()).collect(),
         _fields_by_keys: None,
     };
     search(&jira, &input, sent)
@@ -90,9 +86,7 @@ fn search(jira: &Jira, input: &Input, sent: SearchBody) -> Answer {
     let malformed =
         |message: String| input.malformed(jira, JiraError::message(StatusCode::BAD_REQUEST, message));
     if sent.properties.len() > 5 || sent.reconcile_issues.len() > 50 {
-        return Err(malformed(
-            "At most 5 properties and 50 reconcileIssues can be asked for.".to_owned(),
-        ));
+        return Err(malformed("At most 5 properties and 50 reconcileIssues can be asked for.".to_owned()));
     }
     let query = Query::parse(&sent.jql).map_err(malformed)?;
     if !query.is_bounded() {
@@ -100,28 +94,16 @@ fn search(jira: &Jira, input: &Input, sent: SearchBody) -> Answer {
             "Unbounded JQL queries are not allowed here. Please add a search restriction to your query.";
         return Err(malformed(message.to_owned()));
     }
-    let start = sent
-        .next_page_token
-        .as_ref()
-        .map_or(Some(0), |token| offset(token, &sent.jql));
+    let start = sent.next_page_token.as_ref().map_or(Some(0), |token| offset(token, &sent.jql));
     let start =
         start.ok_or_else(|| malformed("The nextPageToken is not valid for this query.".to_owned()))?;
     let state = jira.lock();
     let seen = visible(&state, &sent.reconcile_issues);
-    let found = query
-        .run(&state, seen.into_iter(), &input.caller)
-        .map_err(malformed)?;
-    let count = sent
-        .max_results
-        .unwrap_or(50)
-        .min(state.settings.page_limit.unwrap_or(PAGE_LIMIT))
-        .min(PAGE_LIMIT);
-    let page: Vec<Value> = found
-        .iter()
-        .skip(start)
-        .take(count)
-        .map(|issue| show(jira, &state, issue, &sent))
-        .collect();
+    let found = query.run(&state, seen.into_iter(), &input.caller).map_err(malformed)?;
+    let count =
+        sent.max_results.unwrap_or(50).min(state.settings.page_limit.unwrap_or(PAGE_LIMIT)).min(PAGE_LIMIT);
+    let page: Vec<Value> =
+        found.iter().skip(start).take(count).map(|issue| show(jira, &state, issue, &sent)).collect();
     let end = start + page.len();
     let is_last = end >= found.len();
     let mut answer = json!({"issues": page, "isLast": is_last});
@@ -136,10 +118,7 @@ fn visible<'a>(state: &'a JiraState, reconciled: &[u64]) -> Vec<&'a Issue> {
     let Some(index) = &state.stale_index else {
         return state.issues.values().collect();
     };
-    let live = state
-        .issues
-        .values()
-        .filter(|issue| reconciled.contains(&issue.id));
+    let live = state.issues.values().filter(|issue| reconciled.contains(&issue.id));
     let stale = index.values().filter(|issue| !reconciled.contains(&issue.id));
     stale.chain(live).collect()
 }
@@ -149,24 +128,13 @@ fn show(jira: &Jira, state: &JiraState, issue: &Issue, sent: &SearchBody) -> Val
     if sent.fields.iter().all(|field| field == "id") && sent.properties.is_empty() {
         return json!({"id": issue.id.to_string()});
     }
-    let fields = if sent.fields.is_empty() {
-        vec!["id".to_owned()]
-    } else {
-        sent.fields.clone()
-    };
+    let fields = if sent.fields.is_empty() { vec!["id".to_owned()] } else { sent.fields.clone() };
     let mut shown = jira.wire(state).issue(issue, &fields);
-    if sent
-        .expand
-        .as_deref()
-        .is_some_and(|expand| expand.split(',').any(|it| it.trim() == "transitions"))
-    {
+    if sent.expand.as_deref().is_some_and(|expand| expand.split(',').any(|it| it.trim() == "transitions")) {
         shown["transitions"] = transitions::render(jira, state, issue, false);
     }
     if !sent.properties.is_empty() {
-        let kept = issue
-            .properties
-            .iter()
-            .filter(|(key, _)| sent.properties.contains(key));
+        let kept = issue.properties.iter().filter(|(key, _)| sent.properties.contains(key));
         let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
         shown["properties"] = Value::Object(kept);
     }

@@ -14,10 +14,7 @@ impl Jira {
 
     /// Adds a project, or renames it.
     pub fn add_project(&self, key: &str, name: &str) {
-        let project = Project {
-            key: key.to_owned(),
-            name: name.to_owned(),
-        };
+        let project = Project { key: key.to_owned(), name: name.to_owned() };
         self.lock().projects.insert(project.key.clone(), project);
     }
 
@@ -27,28 +24,18 @@ impl Jira {
     /// When the key is not one or is taken, or the seed names a status or an account that there is not.
     pub fn add_issue(&self, seed: IssueSeed) -> anyhow::Result<()> {
         let IssueSeed { key, .. } = &seed;
-        let (project, number) = key
-            .rsplit_once('-')
-            .with_context(|| format!("{key:?} is no key like PROJ-1"))?;
-        ensure!(
-            !project.is_empty() && number.parse::<u64>().is_ok(),
-            "{key:?} is no key like PROJ-1"
-        );
+        let (project, number) =
+            key.rsplit_once('-').with_context(|| format!("{key:?} is no key like PROJ-1"))?;
+        ensure!(!project.is_empty() && number.parse::<u64>().is_ok(), "{key:?} is no key like PROJ-1");
         let mut state = self.lock();
         ensure!(state.issue(key).is_none(), "there are two issues {key}");
         if !state.projects.contains_key(project) {
-            let project = Project {
-                key: project.to_owned(),
-                name: project.to_owned(),
-            };
+            let project = Project { key: project.to_owned(), name: project.to_owned() };
             state.projects.insert(project.key.clone(), project);
         }
         let commenters = seed.comments.iter().map(|comment| &comment.author);
         for account in seed.assignee.iter().chain(&seed.reporter).chain(commenters) {
-            ensure!(
-                state.users.contains_key(account),
-                "issue {key} names {account:?}, which is no account"
-            );
+            ensure!(state.users.contains_key(account), "issue {key} names {account:?}, which is no account");
         }
         let status = match &seed.status {
             None => state.workflow.statuses.first().map(|status| status.name.clone()),
@@ -56,19 +43,13 @@ impl Jira {
         };
         let status =
             status.with_context(|| format!("issue {key} has the status {:?}, which is none", seed.status))?;
-        let person = state
-            .users
-            .keys()
-            .find(|account| *account != Self::AGENT)
-            .cloned();
+        let person = state.users.keys().find(|account| *account != Self::AGENT).cloned();
         let created = state.now();
         let issue = Issue {
             id: state.next_id(),
             key: seed.key.clone(),
             summary: seed.summary,
-            description: seed
-                .adf
-                .unwrap_or_else(|| adf::from_markdown_or_null(&seed.description)),
+            description: seed.adf.unwrap_or_else(|| adf::from_markdown_or_null(&seed.description)),
             status,
             resolution: None,
             assignee: seed.assignee,
@@ -112,16 +93,7 @@ impl Jira {
         let (created, updated) = (now, now);
         let (author, editor) = (author.to_owned(), author.to_owned());
         let properties = std::collections::BTreeMap::new();
-        let comment = Comment {
-            id,
-            author,
-            editor,
-            body,
-            visibility: None,
-            properties,
-            created,
-            updated,
-        };
+        let comment = Comment { id, author, editor, body, visibility: None, properties, created, updated };
         if let Some(issue) = state.issues.get_mut(&issue) {
             issue.comments.push(comment);
         }
@@ -149,11 +121,7 @@ impl Jira {
     pub fn label(&self, key: &str, add: &[String], remove: &[String], by: &str) -> anyhow::Result<()> {
         let issue = self.id_of(key, by)?;
         let mut state = self.lock();
-        let mut labels = state
-            .issues
-            .get(&issue)
-            .map(|issue| issue.labels.clone())
-            .unwrap_or_default();
+        let mut labels = state.issues.get(&issue).map(|issue| issue.labels.clone()).unwrap_or_default();
         labels.retain(|label| !remove.contains(label));
         labels.extend(add.iter().cloned());
         state.set_labels(issue, labels, by);
@@ -182,9 +150,7 @@ impl Jira {
     /// When there is no such issue.
     pub fn set_property(&self, key: &str, property: &str, value: Value) -> anyhow::Result<()> {
         let mut state = self.lock();
-        let issue = state
-            .issue_mut(key)
-            .with_context(|| format!("there is no issue {key}"))?;
+        let issue = state.issue_mut(key).with_context(|| format!("there is no issue {key}"))?;
         issue.properties.insert(property.to_owned(), value);
         Ok(())
     }
@@ -192,9 +158,6 @@ impl Jira {
     fn id_of(&self, key: &str, account: &str) -> anyhow::Result<u64> {
         let state = self.lock();
         ensure!(state.users.contains_key(account), "{account:?} is no account");
-        state
-            .issue(key)
-            .map(|issue| issue.id)
-            .with_context(|| format!("there is no issue {key}"))
+        state.issue(key).map(|issue| issue.id).with_context(|| format!("there is no issue {key}"))
     }
 }

@@ -58,20 +58,13 @@ impl IssueSnapshot {
     /// The names of the transitions that were taken, oldest first.
     #[must_use]
     pub fn transitions(&self) -> Vec<&str> {
-        self.history
-            .iter()
-            .filter_map(|change| change.transition.as_ref())
-            .map(|(_, name)| &**name)
-            .collect()
+        self.history.iter().filter_map(|change| change.transition.as_ref()).map(|(_, name)| &**name).collect()
     }
 
     /// The comments of one account, oldest first.
     #[must_use]
     pub fn comments_by(&self, account_id: &str) -> Vec<&CommentSnapshot> {
-        self.comments
-            .iter()
-            .filter(|comment| comment.author == account_id)
-            .collect()
+        self.comments.iter().filter(|comment| comment.author == account_id).collect()
     }
 }
 
@@ -87,11 +80,7 @@ impl Jira {
     #[must_use]
     pub fn issues(&self) -> Vec<IssueSnapshot> {
         let state = self.lock();
-        state
-            .issues
-            .values()
-            .map(|issue| snapshot(&state, issue))
-            .collect()
+        state.issues.values().map(|issue| snapshot(&state, issue)).collect()
     }
 
     /// The whole state, for `GET /_state`.
@@ -111,10 +100,7 @@ fn snapshot(state: &State, issue: &Issue) -> IssueSnapshot {
         body: comment.body.clone(),
         properties: comment.properties.clone(),
     });
-    let assignee = issue
-        .assignee
-        .as_ref()
-        .and_then(|account| state.users.get(account));
+    let assignee = issue.assignee.as_ref().and_then(|account| state.users.get(account));
     IssueSnapshot {
         id: issue.id,
         key: issue.key.clone(),

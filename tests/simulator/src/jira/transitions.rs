@@ -95,9 +95,7 @@ pub(super) fn render(jira: &Jira, state: &JiraState, issue: &Issue, with_fields:
             "looped": transition.from.as_ref() == Some(&transition.to),
         });
         if with_fields {
-            let fields = required
-                .iter()
-                .map(|field| ((*field).to_owned(), screen_field(field)));
+            let fields = required.iter().map(|field| ((*field).to_owned(), screen_field(field)));
             shown["fields"] = Value::Object(fields.collect());
         }
         shown
@@ -116,18 +114,11 @@ fn required_fields<'a>(state: &'a JiraState, transition: &Transition) -> Vec<&'a
     let concerns =
         |name: &str| name.eq_ignore_ascii_case(&transition.name) || name.eq_ignore_ascii_case(&transition.to);
     let rules = state.settings.required_fields.iter();
-    rules
-        .filter(|(name, _)| concerns(name))
-        .map(|(_, field)| &**field)
-        .collect()
+    rules.filter(|(name, _)| concerns(name)).map(|(_, field)| &**field).collect()
 }
 
 fn screen_field(field: &str) -> Value {
-    let kind = if field == "resolution" {
-        "resolution"
-    } else {
-        "string"
-    };
+    let kind = if field == "resolution" { "resolution" } else { "string" };
     let mut shown = json!({
         "required": true,
         "schema": {"type": kind, "system": field},
@@ -139,9 +130,8 @@ fn screen_field(field: &str) -> Value {
     });
     if field == "resolution" {
         let values = RESOLUTIONS.iter().enumerate();
-        shown["allowedValues"] = values
-            .map(|(index, name)| json!({"id": (10_000 + index).to_string(), "name": name}))
-            .collect();
+        shown["allowedValues"] =
+            values.map(|(index, name)| json!({"id": (10_000 + index).to_string(), "name": name})).collect();
     }
     shown
 }
@@ -159,33 +149,21 @@ pub(super) async fn take(State(jira): State<Jira>, Path(key): Path<String>, inpu
     let mut state = jira.lock();
     let issue = state.issue(&key).ok_or_else(JiraError::no_issue)?;
     let id = issue.id;
-    let chosen = available(&state, issue)
-        .into_iter()
-        .find(|(id, _)| *id == sent.transition.id);
+    let chosen = available(&state, issue).into_iter().find(|(id, _)| *id == sent.transition.id);
     let Some((transition_id, transition)) = chosen else {
-        let message = format!(
-            "Transition id '{}' is not valid for this issue.",
-            sent.transition.id
-        );
+        let message = format!("Transition id '{}' is not valid for this issue.", sent.transition.id);
         return Err(JiraError::message(StatusCode::BAD_REQUEST, message));
     };
     let (name, to) = (transition.name.clone(), transition.to.clone());
     let required = required_fields(&state, transition);
-    if let Some(field) = sent
-        .fields
-        .keys()
-        .find(|field| !required.contains(&field.as_str()))
-    {
+    if let Some(field) = sent.fields.keys().find(|field| !required.contains(&field.as_str())) {
         let message =
             format!("Field '{field}' cannot be set. It is not on the appropriate screen, or unknown.");
         return Err(input.malformed(&jira, JiraError::field(field, message)));
     }
-    let missing = required
-        .iter()
-        .filter(|field| sent.fields.get(**field).is_none_or(Value::is_null));
-    let missing: Vec<(&str, String)> = missing
-        .map(|field| (*field, format!("{} is required.", field_name(field))))
-        .collect();
+    let missing = required.iter().filter(|field| sent.fields.get(**field).is_none_or(Value::is_null));
+    let missing: Vec<(&str, String)> =
+        missing.map(|field| (*field, format!("{} is required.", field_name(field)))).collect();
     if !missing.is_empty() {
         return Err(JiraError::fields(missing));
     }
@@ -200,44 +178,30 @@ pub(super) async fn take(State(jira): State<Jira>, Path(key): Path<String>, inpu
     if resolution.is_some() {
         issue.resolution = resolution;
     }
-    issue
-        .fields
-        .extend(sent.fields.into_iter().filter(|(field, _)| field != "resolution"));
-    issue
-        .properties
-        .extend(sent.properties.into_iter().map(|it| (it.key, it.value)));
-    let comments = numbers
-        .into_iter()
-        .zip(sent.update.comment)
-        .map(|(id, Add { add })| Comment {
-            id,
-            author: input.caller.clone(),
-            editor: input.caller.clone(),
-            body: add.body,
-            visibility: None,
-            properties: BTreeMap::new(),
-            created: now,
-            updated: now,
-        });
+    issue.fields.extend(sent.fields.into_iter().filter(|(field, _)| field != "resolution"));
+    issue.properties.extend(sent.properties.into_iter().map(|it| (it.key, it.value)));
+    let comments = numbers.into_iter().zip(sent.update.comment).map(|(id, Add { add })| Comment {
+        id,
+        author: input.caller.clone(),
+        editor: input.caller.clone(),
+        body: add.body,
+        visibility: None,
+        properties: BTreeMap::new(),
+        created: now,
+        updated: now,
+    });
     issue.comments.extend(comments);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn resolution_of(value: &Value) -> Result<String, JiraError> {
-    let by_id = |id: &str| {
-        id.parse::<usize>()
-            .ok()
-            .and_then(|id| RESOLUTIONS.get(id.checked_sub(10_000)?))
-    };
+    let by_id = |id: &str| id.parse::<usize>().ok().and_then(|id| RESOLUTIONS.get(id.checked_sub(10_000)?));
     let known = match (value["name"].as_str(), value["id"].as_str()) {
         (Some(name), _) => RESOLUTIONS.iter().find(|it| **it == name),
         (None, Some(id)) => by_id(id),
         (None, None) => None,
     };
-    known.map(|name| (*name).to_owned()).ok_or_else(|| {
-        JiraError::field(
-            "resolution",
-            "Resolution is not valid: name or id of one there is.",
-        )
-    })
+    known
+        .map(|name| (*name).to_owned())
+        .ok_or_else(|| JiraError::field("resolution", "Resolution is not valid: name or id of one there is."))
 }

@@ -57,9 +57,9 @@ pub(super) async fn one(State(jira): State<Jira>, input: Input) -> Answer {
     };
     let state = jira.lock();
     match jira.wire(&state).user(&account) {
-        Value::Null => Err(JiraError::not_found(
-            "Specified user does not exist or you do not have required permissions",
-        )),
+        Value::Null => {
+            Err(JiraError::not_found("Specified user does not exist or you do not have required permissions"))
+        }
         user => Ok(Json(user).into_response()),
     }
 }
@@ -67,18 +67,10 @@ pub(super) async fn one(State(jira): State<Jira>, input: Input) -> Answer {
 /// `GET /rest/api/3/users` and `/users/search`.
 pub(super) async fn all(State(jira): State<Jira>, input: Input) -> Answer {
     input.params(&jira, &["startAt", "maxResults"])?;
-    let (start, count) = (
-        input.number(&jira, "startAt", 0)?,
-        input.number(&jira, "maxResults", 50)?,
-    );
+    let (start, count) = (input.number(&jira, "startAt", 0)?, input.number(&jira, "maxResults", 50)?);
     let state = jira.lock();
     let wire = jira.wire(&state);
-    let users: Vec<Value> = state
-        .users
-        .keys()
-        .skip(start)
-        .take(count)
-        .map(|account| wire.user(account))
-        .collect();
+    let users: Vec<Value> =
+        state.users.keys().skip(start).take(count).map(|account| wire.user(account)).collect();
     Ok(Json(users).into_response())
 }

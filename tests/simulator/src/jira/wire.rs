@@ -28,12 +28,7 @@ impl Wire<'_> {
         let Some(user) = self.state.users.get(account_id) else {
             return Value::Null;
         };
-        let User {
-            account_id,
-            name,
-            email,
-            active,
-        } = user;
+        let User { account_id, name, email, active } = user;
         let picture = |size: u32| format!("{}/avatar/{account_id}?size={size}", self.site);
         let mut shown = json!({
             "self": self.link(&format!("user?accountId={account_id}")),
@@ -91,10 +86,7 @@ impl Wire<'_> {
             shown["visibility"] = visibility.clone();
         }
         if with_properties {
-            let list = comment
-                .properties
-                .iter()
-                .map(|(key, value)| json!({"key": key, "value": value}));
+            let list = comment.properties.iter().map(|(key, value)| json!({"key": key, "value": value}));
             shown["properties"] = list.collect();
         }
         shown
@@ -158,16 +150,10 @@ impl Wire<'_> {
         let person = |account: &Option<String>| account.as_deref().map_or(Value::Null, |it| self.user(it));
         let named = |place: &str, id: &str, name: &str| json!({"self": self.link(&format!("{place}/{id}")), "id": id, "name": name});
         let components = issue.components.iter().enumerate();
-        let components: Vec<Value> = components
-            .map(|(index, name)| named("component", &(10_100 + index).to_string(), name))
-            .collect();
-        let comments = issue
-            .comments
-            .iter()
-            .map(|comment| self.comment(issue, comment, false));
-        let comments: Vec<Value> = comments
-            .take(self.state.settings.page_limit.unwrap_or(5000))
-            .collect();
+        let components: Vec<Value> =
+            components.map(|(index, name)| named("component", &(10_100 + index).to_string(), name)).collect();
+        let comments = issue.comments.iter().map(|comment| self.comment(issue, comment, false));
+        let comments: Vec<Value> = comments.take(self.state.settings.page_limit.unwrap_or(5000)).collect();
         let mut kind = named("issuetype", "10001", &issue.kind);
         kind["subtask"] = json!(false);
         let mut fields = issue.fields.clone();
@@ -228,9 +214,7 @@ pub(super) fn field_name(field: &str) -> String {
         "subtasks" => "Sub-tasks".to_owned(),
         other => {
             let mut letters = other.chars();
-            letters
-                .next()
-                .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
         }
     }
 }

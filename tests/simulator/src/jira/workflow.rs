@@ -50,10 +50,7 @@ pub struct Transition {
 impl Default for Workflow {
     /// `To Do`, `In Progress`, `In Testing`, `Done`; every one can be reached from every other.
     fn default() -> Self {
-        let status = |name: &str, category| Status {
-            name: name.to_owned(),
-            category,
-        };
+        let status = |name: &str, category| Status { name: name.to_owned(), category };
         let statuses = vec![
             status("To Do", Category::New),
             status("In Progress", Category::Indeterminate),
@@ -65,17 +62,10 @@ impl Default for Workflow {
         for from in &statuses {
             for (to, name) in statuses.iter().zip(names).filter(|(to, _)| to.name != from.name) {
                 let (name, from) = (name.to_owned(), Some(from.name.clone()));
-                transitions.push(Transition {
-                    name,
-                    from,
-                    to: to.name.clone(),
-                });
+                transitions.push(Transition { name, from, to: to.name.clone() });
             }
         }
-        Self {
-            statuses,
-            transitions,
-        }
+        Self { statuses, transitions }
     }
 }
 
@@ -94,16 +84,11 @@ impl Workflow {
     }
 
     pub(super) fn status(&self, name: &str) -> Option<&Status> {
-        self.statuses
-            .iter()
-            .find(|status| status.name.eq_ignore_ascii_case(name))
+        self.statuses.iter().find(|status| status.name.eq_ignore_ascii_case(name))
     }
 
     pub(super) fn status_id(&self, name: &str) -> Option<String> {
-        let index = self
-            .statuses
-            .iter()
-            .position(|status| status.name.eq_ignore_ascii_case(name))?;
+        let index = self.statuses.iter().position(|status| status.name.eq_ignore_ascii_case(name))?;
         Some((10_000 + index).to_string())
     }
 
@@ -112,18 +97,10 @@ impl Workflow {
         if self.statuses.is_empty() {
             return Some("a workflow needs at least one status".to_owned());
         }
-        let named = self
-            .transitions
-            .iter()
-            .flat_map(|it| it.from.iter().chain([&it.to]).map(move |name| (it, name)));
-        named
-            .into_iter()
-            .find(|(_, name)| self.status(name).is_none())
-            .map(|(transition, name)| {
-                format!(
-                    "transition {:?} names {name:?}, which is no status",
-                    transition.name
-                )
-            })
+        let named =
+            self.transitions.iter().flat_map(|it| it.from.iter().chain([&it.to]).map(move |name| (it, name)));
+        named.into_iter().find(|(_, name)| self.status(name).is_none()).map(|(transition, name)| {
+            format!("transition {:?} names {name:?}, which is no status", transition.name)
+        })
     }
 }

@@ -55,11 +55,7 @@ impl PromptCache {
             .unwrap_or(0);
         let cached = breakpoints.last().map_or(0, |it| tokens(it)).max(read);
         self.written.extend(breakpoints);
-        CacheUse {
-            fresh: total - cached,
-            written: cached - read,
-            read,
-        }
+        CacheUse { fresh: total - cached, written: cached - read, read }
     }
 }
 
@@ -80,9 +76,7 @@ fn collect(value: &Value, parts: &mut Vec<(String, bool)>) {
         Value::String(text) => parts.push((text.clone(), false)),
         Value::Array(blocks) => {
             for block in blocks {
-                let text = block["text"]
-                    .as_str()
-                    .map_or_else(|| block.to_string(), str::to_owned);
+                let text = block["text"].as_str().map_or_else(|| block.to_string(), str::to_owned);
                 parts.push((text, block["cache_control"].is_object()));
             }
         }
@@ -106,32 +100,11 @@ mod tests {
             })
         };
         let mut cache = PromptCache::default();
-        assert_eq!(
-            cache.account(&ask("four")),
-            CacheUse {
-                fresh: 1,
-                written: 2500,
-                read: 0
-            }
-        );
-        assert_eq!(
-            cache.account(&ask("five")),
-            CacheUse {
-                fresh: 1,
-                written: 0,
-                read: 2500
-            }
-        );
+        assert_eq!(cache.account(&ask("four")), CacheUse { fresh: 1, written: 2500, read: 0 });
+        assert_eq!(cache.account(&ask("five")), CacheUse { fresh: 1, written: 0, read: 2500 });
         let short =
             json!({"system": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]});
-        assert_eq!(
-            cache.account(&short),
-            CacheUse {
-                fresh: 1,
-                written: 0,
-                read: 0
-            }
-        );
+        assert_eq!(cache.account(&short), CacheUse { fresh: 1, written: 0, read: 0 });
         assert_eq!(breakpoints(&ask("x")), 1);
     }
 }

@@ -83,16 +83,8 @@ impl Models {
     #[must_use]
     pub fn new(problems: Problems) -> Self {
         let (script, calls, key) = (ModelScript::default(), Vec::new(), Self::KEY.to_owned());
-        let state = ModelState {
-            script,
-            calls,
-            key,
-            cache: PromptCache::default(),
-        };
-        Self(Arc::new(Inner {
-            state: Mutex::new(state),
-            problems,
-        }))
+        let state = ModelState { script, calls, key, cache: PromptCache::default() };
+        Self(Arc::new(Inner { state: Mutex::new(state), problems }))
     }
 
     /// All routes of the three APIs.
@@ -149,11 +141,7 @@ impl Models {
 
     fn unknown(&self, request: &Request<Body>) -> Response {
         let service = Service::of_path(request.uri().path());
-        self.report(format!(
-            "{} {}: no such route at {service}",
-            request.method(),
-            request.uri()
-        ));
+        self.report(format!("{} {}: no such route at {service}", request.method(), request.uri()));
         match service {
             Service::Anthropic => anthropic::error(404, "not_found_error", "Not found"),
             Service::Ollama => ollama::error(404, "404 page not found"),
@@ -177,20 +165,8 @@ impl Models {
                 (None, lenient.ok_or(problem))
             }
         };
-        let Asked {
-            api,
-            model,
-            prompt,
-            body,
-            max_tokens,
-        } = asked;
-        state.calls.push(Call {
-            api,
-            model,
-            prompt,
-            body,
-            rule,
-        });
+        let Asked { api, model, prompt, body, max_tokens } = asked;
+        state.calls.push(Call { api, model, prompt, body, rule });
         drop(state);
         if let Err(problem) = &reply {
             self.report(format!("{api}: {problem}"));
@@ -205,11 +181,7 @@ fn tokens(text: &str) -> u64 {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get("authorization")?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

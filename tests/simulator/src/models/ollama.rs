@@ -45,19 +45,10 @@ pub(super) async fn chat(State(models): State<Models>, body: Bytes) -> Response 
     let options = &body["options"];
     let context = options["num_ctx"].as_u64().unwrap_or(DEFAULT_CONTEXT);
     let (prompt, truncated) = truncate(&prompt(&body), context);
-    let (model, prompt_tokens) = (
-        body["model"].as_str().unwrap_or_default().to_owned(),
-        tokens(&prompt),
-    );
+    let (model, prompt_tokens) = (body["model"].as_str().unwrap_or_default().to_owned(), tokens(&prompt));
     let max_tokens = options["num_predict"].as_u64();
     let streamed = body["stream"] != false;
-    let asked = Asked {
-        api: Service::Ollama,
-        model: model.clone(),
-        prompt,
-        body,
-        max_tokens,
-    };
+    let asked = Asked { api: Service::Ollama, model: model.clone(), prompt, body, max_tokens };
     let lenient = truncated.then(|| Reply::text(LOST));
     let reply = match models.answer(asked, lenient) {
         Ok(reply) => reply,
@@ -70,11 +61,7 @@ pub(super) async fn chat(State(models): State<Models>, body: Bytes) -> Response 
         }
         return response;
     }
-    let chat = Chat {
-        model,
-        prompt_tokens,
-        reply,
-    };
+    let chat = Chat { model, prompt_tokens, reply };
     if streamed { chat.streamed() } else { chat.whole() }
 }
 
@@ -105,9 +92,7 @@ fn read(body: &[u8]) -> Result<Value, String> {
         serde_json::from_slice(body).map_err(|problem| format!("the body: {problem}"))?;
     // The real one ignores these silently; a client that sends them means something by it.
     if let Some(key) = body.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(format!(
-            "'{key}' has no effect here; sampling and num_ctx belong in 'options'"
-        ));
+        return Err(format!("'{key}' has no effect here; sampling and num_ctx belong in 'options'"));
     }
     let body = Value::Object(body);
     if body["model"].as_str().is_none_or(str::is_empty) {
@@ -123,9 +108,7 @@ fn read(body: &[u8]) -> Result<Value, String> {
     for message in body["messages"].as_array().ok_or("'messages' must be an array")? {
         let role = message["role"].as_str().unwrap_or_default();
         if !["system", "user", "assistant", "tool"].contains(&role) || !message["content"].is_string() {
-            return Err(format!(
-                "a message needs a known role and a text as content, not {role:?}"
-            ));
+            return Err(format!("a message needs a known role and a text as content, not {role:?}"));
         }
     }
     Ok(body)
@@ -133,10 +116,7 @@ fn read(body: &[u8]) -> Result<Value, String> {
 
 fn prompt(body: &Value) -> String {
     let messages = body["messages"].as_array().into_iter().flatten();
-    messages
-        .filter_map(|message| message["content"].as_str())
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    messages.filter_map(|message| message["content"].as_str()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The end of the prompt that fits into the context; nobody is told of the rest.
@@ -162,17 +142,9 @@ impl Chat {
     }
 
     fn finish(&self, mut line: Value) -> Value {
-        line["done_reason"] = json!(if self.reply.stop_reason == StopReason::MaxTokens {
-            "length"
-        } else {
-            "stop"
-        });
-        for duration in [
-            "total_duration",
-            "load_duration",
-            "prompt_eval_duration",
-            "eval_duration",
-        ] {
+        line["done_reason"] =
+            json!(if self.reply.stop_reason == StopReason::MaxTokens { "length" } else { "stop" });
+        for duration in ["total_duration", "load_duration", "prompt_eval_duration", "eval_duration"] {
             line[duration] = json!(1_000_000);
         }
         if !self.reply.usage.absent {
@@ -204,18 +176,10 @@ impl Chat {
             line["message"]["thinking"] = json!(thinking);
             events.push(format!("{line}\n"));
         }
-        events.extend(
-            self.reply
-                .pieces()
-                .iter()
-                .map(|text| format!("{}\n", self.line(text, false))),
-        );
+        events.extend(self.reply.pieces().iter().map(|text| format!("{}\n", self.line(text, false))));
         events.push(format!("{}\n", self.finish(self.line("", true))));
-        stream::respond(
-            "application/x-ndjson",
-            events,
-            self.reply.failure.as_ref(),
-            |kind| format!("{}\n", json!({"error": kind})),
-        )
+        stream::respond("application/x-ndjson", events, self.reply.failure.as_ref(), |kind| {
+            format!("{}\n", json!({"error": kind}))
+        })
     }
 }

@@ -56,12 +56,7 @@ const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "f
 /// `POST /v1/chat/completions`.
 pub(super) async fn completions(State(models): State<Models>, headers: HeaderMap, body: Bytes) -> Response {
     if !models.has_key(bearer(&headers)) {
-        return error(
-            401,
-            "invalid_request_error",
-            Some("invalid_api_key"),
-            "Incorrect API key provided.",
-        );
+        return error(401, "invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided.");
     }
     let body = match read(&body) {
         Ok(body) => body,
@@ -70,13 +65,8 @@ pub(super) async fn completions(State(models): State<Models>, headers: HeaderMap
             return error(400, "invalid_request_error", None, &reason);
         }
     };
-    let limit = body["max_completion_tokens"]
-        .as_u64()
-        .or_else(|| body["max_tokens"].as_u64());
-    let (prompt, model) = (
-        prompt(&body),
-        body["model"].as_str().unwrap_or_default().to_owned(),
-    );
+    let limit = body["max_completion_tokens"].as_u64().or_else(|| body["max_tokens"].as_u64());
+    let (prompt, model) = (prompt(&body), body["model"].as_str().unwrap_or_default().to_owned());
     let asked = Asked {
         api: Service::OpenAi,
         model: model.clone(),
@@ -91,29 +81,17 @@ pub(super) async fn completions(State(models): State<Models>, headers: HeaderMap
     if reply.stop_reason == StopReason::ModelContextWindowExceeded {
         let message =
             "This model's maximum context length is exceeded. Please reduce the length of the messages.";
-        return error(
-            400,
-            "invalid_request_error",
-            Some("context_length_exceeded"),
-            message,
-        );
+        return error(400, "invalid_request_error", Some("context_length_exceeded"), message);
     }
     if let Some(Failure::Status { code, retry_after }) = reply.failure {
         return failed(code, retry_after);
     }
     let number = models.lock().calls.len();
-    let completion = Completion {
-        id: format!("chatcmpl-sim{number:06}"),
-        model,
-        prompt_tokens: tokens(&prompt),
-        reply,
-    };
+    let completion =
+        Completion { id: format!("chatcmpl-sim{number:06}"), model, prompt_tokens: tokens(&prompt), reply };
     let with_usage = body["stream_options"]["include_usage"] == true;
-    let mut response = if body["stream"] == true {
-        completion.streamed(with_usage)
-    } else {
-        completion.whole()
-    };
+    let mut response =
+        if body["stream"] == true { completion.streamed(with_usage) } else { completion.whole() };
     if let Ok(id) = HeaderValue::from_str(&format!("req_sim{number:06}")) {
         response.headers_mut().insert("x-request-id", id);
     }
@@ -123,12 +101,7 @@ pub(super) async fn completions(State(models): State<Models>, headers: HeaderMap
 /// `GET /v1/models`.
 pub(super) fn list(models: &Models, headers: &HeaderMap) -> Response {
     if !models.has_key(bearer(headers)) {
-        return error(
-            401,
-            "invalid_request_error",
-            Some("invalid_api_key"),
-            "Incorrect API key provided.",
-        );
+        return error(401, "invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided.");
     }
     let model =
         json!({"id": "simulated", "object": "model", "created": 1_767_225_600, "owned_by": "simulator"});
@@ -138,11 +111,7 @@ pub(super) fn list(models: &Models, headers: &HeaderMap) -> Response {
 /// An error in the API's form.
 pub(super) fn error(code: u16, kind: &str, reason: Option<&str>, message: &str) -> Response {
     let body = json!({"error": {"message": message, "type": kind, "param": null, "code": reason}});
-    (
-        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        Json(body),
-    )
-        .into_response()
+    (StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body)).into_response()
 }
 
 fn failed(code: u16, retry_after: Option<u32>) -> Response {
@@ -166,7 +135,7 @@ fn read(body: &[u8]) -> Result<Value, String> {
     }
     if body.contains_key("max_tokens") && body.contains_key("max_completion_tokens") {
         return Err(
-            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.".to_owned(),
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.".to_owned()
         );
     }
     if body.contains_key("stream_options") && body.get("stream") != Some(&json!(true)) {
@@ -176,14 +145,8 @@ fn read(body: &[u8]) -> Result<Value, String> {
     if body["model"].as_str().is_none_or(str::is_empty) {
         return Err("you must provide a model parameter".to_owned());
     }
-    let messages = body["messages"]
-        .as_array()
-        .filter(|messages| !messages.is_empty());
-    for (index, message) in messages
-        .ok_or("Missing required parameter: 'messages'.")?
-        .iter()
-        .enumerate()
-    {
+    let messages = body["messages"].as_array().filter(|messages| !messages.is_empty());
+    for (index, message) in messages.ok_or("Missing required parameter: 'messages'.")?.iter().enumerate() {
         let role = message["role"].as_str().unwrap_or_default();
         if !ROLES.contains(&role) {
             return Err(format!(
@@ -204,18 +167,13 @@ fn read(body: &[u8]) -> Result<Value, String> {
 fn prompt(body: &Value) -> String {
     let text = |content: &Value| match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Value::Array(parts) => {
+            parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n")
+        }
         _ => String::new(),
     };
     let messages = body["messages"].as_array().into_iter().flatten();
-    messages
-        .map(|message| text(&message["content"]))
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    messages.map(|message| text(&message["content"])).collect::<Vec<_>>().join("\n\n")
 }
 
 struct Completion {
@@ -262,11 +220,7 @@ impl Completion {
         if !self.reply.usage.absent {
             answer["usage"] = self.usage();
         }
-        stream::respond_whole(
-            "application/json",
-            answer.to_string(),
-            self.reply.failure.as_ref(),
-        )
+        stream::respond_whole("application/json", answer.to_string(), self.reply.failure.as_ref())
     }
 
     fn streamed(self, with_usage: bool) -> Response {
@@ -279,16 +233,8 @@ impl Completion {
             }
             data(&chunk)
         };
-        let mut events = vec![chunk(
-            json!({"role": "assistant", "content": "", "refusal": null}),
-            None,
-        )];
-        events.extend(
-            self.reply
-                .pieces()
-                .iter()
-                .map(|text| chunk(json!({"content": text}), None)),
-        );
+        let mut events = vec![chunk(json!({"role": "assistant", "content": "", "refusal": null}), None)];
+        events.extend(self.reply.pieces().iter().map(|text| chunk(json!({"content": text}), None)));
         events.push(chunk(json!({}), Some(self.finish_reason())));
         if with_usage && !self.reply.usage.absent {
             let mut last = self.frame("chat.completion.chunk");

@@ -95,30 +95,19 @@ impl Reply {
     /// A complete reply.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            ..Self::default()
-        }
+        Self { text: text.into(), ..Self::default() }
     }
 
     /// A reply that is complete but for its reason to stop.
     #[must_use]
     pub fn stopped(text: impl Into<String>, stop_reason: StopReason) -> Self {
-        Self {
-            text: text.into(),
-            stop_reason,
-            ..Self::default()
-        }
+        Self { text: text.into(), stop_reason, ..Self::default() }
     }
 
     /// A reply that goes wrong.
     #[must_use]
     pub fn failing(text: impl Into<String>, failure: Failure) -> Self {
-        Self {
-            text: text.into(),
-            failure: Some(failure),
-            ..Self::default()
-        }
+        Self { text: text.into(), failure: Some(failure), ..Self::default() }
     }
 
     /// The same, cut where the request or the script wants it cut.

@@ -61,14 +61,7 @@ impl Rule {
 
     fn with(when: &str, answer: Answer) -> Result<Self, regex::Error> {
         let (name, when) = (when.to_owned(), vec![Regex::new(when)?]);
-        Ok(Self {
-            name,
-            when,
-            unless: Vec::new(),
-            times: None,
-            used: 0,
-            answer,
-        })
+        Ok(Self { name, when, unless: Vec::new(), times: None, used: 0, answer })
     }
 
     /// The same under a name of its own instead of its expression.
@@ -146,11 +139,7 @@ impl ModelScript {
             return Choice::Found(rule.name.clone(), reply);
         }
         let none = "there is no rule".to_owned();
-        Choice::None(if reasons.is_empty() {
-            none
-        } else {
-            reasons.join("; ")
-        })
+        Choice::None(if reasons.is_empty() { none } else { reasons.join("; ") })
     }
 }
 
@@ -177,18 +166,11 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_answers_and_can_be_used_up() {
-        let first = Rule::new("cart", Reply::text("one"))
-            .unwrap()
-            .and("total")
-            .unwrap()
-            .unless("secret")
-            .unwrap();
+        let first =
+            Rule::new("cart", Reply::text("one")).unwrap().and("total").unwrap().unless("secret").unwrap();
         let second = Rule::computed("cart", |prompt| Reply::text(prompt.to_uppercase())).unwrap();
         let mut script = ModelScript::new(vec![first.times(1), second]);
-        assert_eq!(
-            reply(&mut script, "cart secret total").unwrap(),
-            "CART SECRET TOTAL"
-        );
+        assert_eq!(reply(&mut script, "cart secret total").unwrap(), "CART SECRET TOTAL");
         assert_eq!(reply(&mut script, "cart total").unwrap(), "one");
         assert_eq!(reply(&mut script, "cart total").unwrap(), "CART TOTAL");
         let reason = reply(&mut script, "total").unwrap_err();

@@ -10,34 +10,16 @@ async fn a_body_that_is_no_document_is_refused_in_jiras_form_and_is_a_problem() 
     let world = world().await;
     for (body, reason) in [
         (json!("plain text"), "not a text"),
-        (
-            json!({"version": 1, "type": "doc", "content": [{"type": "html"}]}),
-            "html",
-        ),
+        (json!({"version": 1, "type": "doc", "content": [{"type": "html"}]}), "html"),
         (document(""), "empty"),
     ] {
         let response = world.send(Method::POST, COMMENTS, &json!({"body": body})).await;
         let answer = read(response, 400).await;
         assert_eq!(answer["errorMessages"], json!([]));
-        assert!(
-            answer["errors"]["comment"].as_str().unwrap().contains(reason),
-            "{answer}"
-        );
-        assert!(
-            world
-                .problem()
-                .starts_with("Jira: POST /rest/api/3/issue/PROJ-1/comment: ")
-        );
+        assert!(answer["errors"]["comment"].as_str().unwrap().contains(reason), "{answer}");
+        assert!(world.problem().starts_with("Jira: POST /rest/api/3/issue/PROJ-1/comment: "));
     }
-    assert!(
-        world
-            .simulator
-            .jira()
-            .issue("PROJ-1")
-            .unwrap()
-            .comments
-            .is_empty()
-    );
+    assert!(world.simulator.jira().issue("PROJ-1").unwrap().comments.is_empty());
 }
 
 #[tokio::test]

@@ -49,11 +49,7 @@ action = { status = { code = 503, headers = { retry-after = "1" } } }
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jira-agent-simulator"));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
@@ -73,31 +69,14 @@ async fn settings(child: &mut Child) -> BTreeMap<String, String> {
 
 fn terminate(child: &Child) {
     let id = child.id().unwrap().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .arg(id)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("kill").arg(id).status().unwrap().success());
 }
 
 async fn end(mut child: Child) -> (i32, String) {
     let mut words = String::new();
     let mut stderr = child.stderr.take().unwrap();
-    timeout(START, stderr.read_to_string(&mut words))
-        .await
-        .unwrap()
-        .unwrap();
-    (
-        timeout(START, child.wait())
-            .await
-            .unwrap()
-            .unwrap()
-            .code()
-            .unwrap(),
-        words,
-    )
+    timeout(START, stderr.read_to_string(&mut words)).await.unwrap().unwrap();
+    (timeout(START, child.wait()).await.unwrap().unwrap().code().unwrap(), words)
 }
 
 fn write(folder: &Path) -> std::path::PathBuf {
@@ -111,21 +90,13 @@ fn write(folder: &Path) -> std::path::PathBuf {
 async fn it_serves_a_scenario_under_the_settings_it_prints() {
     let folder = tempfile::tempdir().unwrap();
     let (scenario, journal) = (write(folder.path()), folder.path().join("journal.jsonl"));
-    let mut child = command()
-        .arg("--scenario")
-        .arg(&scenario)
-        .arg("--journal-file")
-        .arg(&journal)
-        .spawn()
-        .unwrap();
+    let mut child =
+        command().arg("--scenario").arg(&scenario).arg("--journal-file").arg(&journal).spawn().unwrap();
     let settings = settings(&mut child).await;
     let client = client();
     let get = |path: &str| {
         let url = format!("{}/rest/api/3/{path}", settings["JIRA_URL"]);
-        client
-            .get(url)
-            .basic_auth(&settings["JIRA_EMAIL"], Some(&settings["JIRA_API_TOKEN"]))
-            .send()
+        client.get(url).basic_auth(&settings["JIRA_EMAIL"], Some(&settings["JIRA_API_TOKEN"])).send()
     };
     let issue = read(get("issue/PROJ-1").await.unwrap(), 200).await;
     let fields = &issue["fields"];
@@ -140,22 +111,16 @@ async fn it_serves_a_scenario_under_the_settings_it_prints() {
         let body = serde_json::json!({
             "model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "price and quantity"}],
         });
-        let request = client
-            .post(format!("{}/v1/messages", settings["ANTHROPIC_BASE_URL"]))
-            .json(&body);
+        let request = client.post(format!("{}/v1/messages", settings["ANTHROPIC_BASE_URL"])).json(&body);
         let request = request
             .header("x-api-key", &settings["ANTHROPIC_API_KEY"])
             .header("anthropic-version", "2026-10-21");
         let message: Value = read(request.send().await.unwrap(), status).await;
         assert_eq!(message["content"][0]["text"].as_str().unwrap_or_default(), reply);
     }
-    for name in [
-        "GITHUB_API_URL",
-        "GITHUB_TOKEN",
-        "JIRA_AGENT__GITHUB__URL",
-        "OPENAI_BASE_URL",
-        "OPENAI_API_KEY",
-    ] {
+    for name in
+        ["GITHUB_API_URL", "GITHUB_TOKEN", "JIRA_AGENT__GITHUB__URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"]
+    {
         assert!(!settings[name].is_empty());
     }
     terminate(&child);
@@ -181,18 +146,9 @@ async fn it_refuses_a_scenario_that_is_not_right() {
     let file = folder.path().join("scenario.toml");
     for (text, words) in [
         ("[jira]\ntokn = \"x\"\n", "unknown field `tokn`"),
-        (
-            "[[jira.issues]]\nkey = \"PROJ-1\"\nassignee = \"ghost\"\n",
-            "\"ghost\", which is no account",
-        ),
-        (
-            "[[models.rules]]\nwhen = \"x\"\nreply_file = \"missing.txt\"\n",
-            "missing.txt cannot be read",
-        ),
-        (
-            "[jira.workflow]\nstatuses = []\ntransitions = []\n",
-            "at least one status",
-        ),
+        ("[[jira.issues]]\nkey = \"PROJ-1\"\nassignee = \"ghost\"\n", "\"ghost\", which is no account"),
+        ("[[models.rules]]\nwhen = \"x\"\nreply_file = \"missing.txt\"\n", "missing.txt cannot be read"),
+        ("[jira.workflow]\nstatuses = []\ntransitions = []\n", "at least one status"),
     ] {
         std::fs::write(&file, text).unwrap();
         let child = command().arg("--scenario").arg(&file).spawn().unwrap();
@@ -200,14 +156,7 @@ async fn it_refuses_a_scenario_that_is_not_right() {
         assert_eq!(code, 65);
         assert!(problem.contains(words), "{problem:?} does not say {words:?}");
     }
-    let child = command()
-        .arg("--scenario")
-        .arg(folder.path().join("none.toml"))
-        .spawn()
-        .unwrap();
+    let child = command().arg("--scenario").arg(folder.path().join("none.toml")).spawn().unwrap();
     let (code, problem) = end(child).await;
-    assert!(
-        code == 65 && problem.contains("none.toml cannot be read"),
-        "{problem}"
-    );
+    assert!(code == 65 && problem.contains("none.toml cannot be read"), "{problem}");
 }

@@ -8,10 +8,7 @@ pub const TEXT: &str =
     "Here is the fix:\n\n    total = price * quantity\n\nIt multiplies, as the ticket wants it. Größe ✓";
 
 pub fn answer(world: &World, reply: Reply) {
-    world
-        .simulator
-        .models()
-        .set_script(ModelScript::new(vec![Rule::new("quantity", reply).unwrap()]));
+    world.simulator.models().set_script(ModelScript::new(vec![Rule::new("quantity", reply).unwrap()]));
 }
 
 pub fn ask(stream: bool) -> Value {
@@ -43,17 +40,9 @@ pub fn ask_ollama(stream: bool) -> Value {
 pub fn events(stream: &str) -> Vec<(String, Value)> {
     let blocks = stream.split("\n\n").filter(|block| !block.is_empty());
     let event = |block: &str| {
-        let line = |name: &str| {
-            block
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(str::to_owned)
-        };
+        let line = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         let data = line("data: ").unwrap();
-        (
-            line("event: ").unwrap_or("message".into()),
-            serde_json::from_str(&data).unwrap_or(json!(data)),
-        )
+        (line("event: ").unwrap_or("message".into()), serde_json::from_str(&data).unwrap_or(json!(data)))
     };
     blocks.map(event).collect()
 }
@@ -61,60 +50,29 @@ pub fn events(stream: &str) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn anthropic_streams_every_event_of_a_message() {
     let world = world().await;
-    answer(
-        &world,
-        Reply {
-            thinking: Some("hm".into()),
-            ..Reply::text(TEXT)
-        },
-    );
+    answer(&world, Reply { thinking: Some("hm".into()), ..Reply::text(TEXT) });
     let response = world.anthropic(&ask(true)).send().await.unwrap();
-    assert!(
-        response.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("text/event-stream")
-    );
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     assert!(response.headers().contains_key("request-id"));
     let events = events(&response.text().await.unwrap());
     let mut names: Vec<&str> = events.iter().map(|(name, _)| &**name).collect();
     names.dedup();
     let block = ["content_block_start", "content_block_delta", "content_block_stop"];
-    let expected = [
-        &["message_start", "ping"][..],
-        &block,
-        &block,
-        &["message_delta", "message_stop"],
-    ]
-    .concat();
+    let expected =
+        [&["message_start", "ping"][..], &block, &block, &["message_delta", "message_stop"]].concat();
     assert_eq!(names, expected);
     assert!(events.iter().all(|(name, data)| data["type"] == **name));
-    let text: String = events
-        .iter()
-        .filter_map(|(_, data)| data["delta"]["text"].as_str())
-        .collect();
+    let text: String = events.iter().filter_map(|(_, data)| data["delta"]["text"].as_str()).collect();
     assert_eq!(text, TEXT);
-    assert!(
-        events
-            .iter()
-            .filter(|(_, data)| data["delta"]["type"] == "text_delta")
-            .count()
-            > 1
-    );
+    assert!(events.iter().filter(|(_, data)| data["delta"]["type"] == "text_delta").count() > 1);
     let (_, end) = &events[events.len() - 2];
     assert_eq!(
-        (
-            &end["delta"]["stop_reason"],
-            end["usage"]["output_tokens"].as_u64()
-        ),
+        (&end["delta"]["stop_reason"], end["usage"]["output_tokens"].as_u64()),
         (&json!("end_turn"), Some(24))
     );
     let usage = &events[0].1["message"]["usage"];
     assert_eq!(
-        (
-            &usage["cache_read_input_tokens"],
-            &usage["cache_creation_input_tokens"]
-        ),
+        (&usage["cache_read_input_tokens"], &usage["cache_creation_input_tokens"]),
         (&json!(0), &json!(0))
     );
     world.simulator.assert_no_problems();
@@ -130,10 +88,7 @@ async fn anthropic_answers_whole_and_accounts_for_its_cache() {
     let first = read(world.anthropic(&body).send().await.unwrap(), 200).await;
     assert_eq!(
         (&first["content"], &first["stop_reason"]),
-        (
-            &json!([{"type": "text", "text": TEXT, "citations": null}]),
-            &json!("end_turn")
-        )
+        (&json!([{"type": "text", "text": TEXT, "citations": null}]), &json!("end_turn"))
     );
     assert_eq!(
         (&first["type"], &first["role"], &first["model"]),
@@ -142,10 +97,7 @@ async fn anthropic_answers_whole_and_accounts_for_its_cache() {
     assert_eq!(first["usage"]["cache_creation_input_tokens"], 2500);
     let second = read(world.anthropic(&body).send().await.unwrap(), 200).await;
     assert_eq!(
-        (
-            &second["usage"]["cache_read_input_tokens"],
-            &second["usage"]["cache_creation_input_tokens"]
-        ),
+        (&second["usage"]["cache_read_input_tokens"], &second["usage"]["cache_creation_input_tokens"]),
         (&json!(2500), &json!(0))
     );
     let calls = world.simulator.models().calls();
@@ -168,26 +120,11 @@ async fn anthropic_refuses_a_malformed_request_and_reports_it() {
     for (body, words) in [
         (with("max_tokens", Value::Null), "max_tokens: Field required"),
         (with("model", json!("")), "model: Field required"),
-        (
-            with("prompt", json!("x")),
-            "prompt: Extra inputs are not permitted",
-        ),
+        (with("prompt", json!("x")), "prompt: Extra inputs are not permitted"),
         (with("messages", json!([])), "at least one message"),
-        (
-            with("messages", json!([{"role": "system", "content": "x"}])),
-            "'user' or 'assistant'",
-        ),
-        (
-            with("messages", json!([{"role": "user", "content": ""}])),
-            "non-empty",
-        ),
-        (
-            with(
-                "messages",
-                json!([{"role": "user", "content": [{"type": "html"}]}]),
-            ),
-            "'html'",
-        ),
+        (with("messages", json!([{"role": "system", "content": "x"}])), "'user' or 'assistant'"),
+        (with("messages", json!([{"role": "user", "content": ""}])), "non-empty"),
+        (with("messages", json!([{"role": "user", "content": [{"type": "html"}]}])), "'html'"),
         (
             with(
                 "messages",
@@ -201,10 +138,7 @@ async fn anthropic_refuses_a_malformed_request_and_reports_it() {
             (&answer["type"], &answer["error"]["type"]),
             (&json!("error"), &json!("invalid_request_error"))
         );
-        assert!(
-            answer["error"]["message"].as_str().unwrap().contains(words),
-            "{answer}"
-        );
+        assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{answer}");
         assert!(world.problem().contains(words));
     }
     assert!(world.simulator.models().calls().is_empty());
@@ -218,24 +152,13 @@ async fn the_newest_version_refuses_sampling_parameters_that_the_old_one_takes()
         let mut body = ask(false);
         body[name] = json!(1);
         read(world.anthropic(&body).send().await.unwrap(), 200).await;
-        let request = world
-            .client
-            .post(world.url("/v1/messages"))
-            .bearer_auth(Models::KEY)
-            .json(&body);
+        let request = world.client.post(world.url("/v1/messages")).bearer_auth(Models::KEY).json(&body);
         let request = request.header("anthropic-version", "2026-10-21");
         read(request.send().await.unwrap(), 400).await;
         assert!(world.problem().contains(name));
     }
-    let plain = world
-        .client
-        .post(world.url("/v1/messages"))
-        .bearer_auth(Models::KEY)
-        .json(&ask(false));
-    let newest = plain
-        .try_clone()
-        .unwrap()
-        .header("anthropic-version", "2026-10-21");
+    let plain = world.client.post(world.url("/v1/messages")).bearer_auth(Models::KEY).json(&ask(false));
+    let newest = plain.try_clone().unwrap().header("anthropic-version", "2026-10-21");
     read(newest.send().await.unwrap(), 200).await;
     read(plain.send().await.unwrap(), 400).await;
     assert!(world.problem().contains("anthropic-version: header is required"));
@@ -255,26 +178,14 @@ async fn a_wrong_key_is_401_in_each_apis_form() {
 async fn openai_streams_chunks_usage_and_done() {
     let world = world().await;
     answer(&world, Reply::text(TEXT));
-    let stream = world
-        .openai(&ask_openai(true))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let stream = world.openai(&ask_openai(true)).send().await.unwrap().text().await.unwrap();
     let events = events(&stream);
-    let text: String = events
-        .iter()
-        .filter_map(|(_, data)| data["choices"][0]["delta"]["content"].as_str())
-        .collect();
+    let text: String =
+        events.iter().filter_map(|(_, data)| data["choices"][0]["delta"]["content"].as_str()).collect();
     assert_eq!(text, TEXT);
     assert_eq!(events.last().unwrap().1, "[DONE]");
     let usage = &events[events.len() - 2].1;
-    assert_eq!(
-        (&usage["choices"], usage["usage"]["completion_tokens"].as_u64()),
-        (&json!([]), Some(24))
-    );
+    assert_eq!((&usage["choices"], usage["usage"]["completion_tokens"].as_u64()), (&json!([]), Some(24)));
     assert_eq!(events[events.len() - 3].1["choices"][0]["finish_reason"], "stop");
     let mut without = ask_openai(true);
     without.as_object_mut().unwrap().remove("stream_options");
@@ -302,10 +213,7 @@ async fn openai_answers_whole_and_refuses_a_malformed_request() {
         let mut body = ask_openai(false);
         body[key] = value;
         let answer = read(world.openai(&body).send().await.unwrap(), 400).await;
-        assert!(
-            answer["error"]["message"].as_str().unwrap().contains(words),
-            "{answer}"
-        );
+        assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{answer}");
         assert!(world.problem().contains(words));
     }
 }
@@ -314,22 +222,9 @@ async fn openai_answers_whole_and_refuses_a_malformed_request() {
 async fn ollama_streams_lines_and_answers_whole() {
     let world = world().await;
     answer(&world, Reply::text(TEXT));
-    let stream = world
-        .ollama(&ask_ollama(true))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    let lines: Vec<Value> = stream
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let text: String = lines
-        .iter()
-        .filter_map(|line| line["message"]["content"].as_str())
-        .collect();
+    let stream = world.ollama(&ask_ollama(true)).send().await.unwrap().text().await.unwrap();
+    let lines: Vec<Value> = stream.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text: String = lines.iter().filter_map(|line| line["message"]["content"].as_str()).collect();
     assert_eq!(text, TEXT);
     let last = lines.last().unwrap();
     assert_eq!(
@@ -376,11 +271,7 @@ async fn a_prompt_without_the_lines_gets_no_reply() {
         body["messages"] = asked.clone();
         body
     });
-    for request in [
-        world.anthropic(&bodies[0]),
-        world.openai(&bodies[1]),
-        world.ollama(&bodies[2]),
-    ] {
+    for request in [world.anthropic(&bodies[0]), world.openai(&bodies[1]), world.ollama(&bodies[2])] {
         read(request.send().await.unwrap(), 400).await;
         let problem = world.problem();
         assert!(problem.contains("rule 'quantity' misses /quantity/"), "{problem}");
@@ -411,35 +302,15 @@ async fn usage_can_be_given_bare_or_absent() {
         without_cache_fields: true,
         absent: false,
     };
-    answer(
-        &world,
-        Reply {
-            usage,
-            ..Reply::text(TEXT)
-        },
-    );
+    answer(&world, Reply { usage, ..Reply::text(TEXT) });
     let bare = read(world.anthropic(&ask(false)).send().await.unwrap(), 200).await;
     assert_eq!(bare["usage"], json!({"input_tokens": 7, "output_tokens": 5}));
     let bare = read(world.openai(&ask_openai(false)).send().await.unwrap(), 200).await;
-    assert_eq!(
-        bare["usage"],
-        json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12})
-    );
-    answer(
-        &world,
-        Reply {
-            usage: UsageSeed {
-                absent: true,
-                ..UsageSeed::default()
-            },
-            ..Reply::text(TEXT)
-        },
-    );
-    for request in [
-        world.anthropic(&ask(true)),
-        world.openai(&ask_openai(true)),
-        world.ollama(&ask_ollama(true)),
-    ] {
+    assert_eq!(bare["usage"], json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}));
+    answer(&world, Reply { usage: UsageSeed { absent: true, ..UsageSeed::default() }, ..Reply::text(TEXT) });
+    for request in
+        [world.anthropic(&ask(true)), world.openai(&ask_openai(true)), world.ollama(&ask_ollama(true))]
+    {
         let text = request.send().await.unwrap().text().await.unwrap();
         assert!(
             !text.contains("input_tokens") && !text.contains("prompt_tokens") && !text.contains("eval_count")
@@ -456,10 +327,7 @@ async fn every_api_lists_its_models() {
         .unwrap()
         .header("anthropic-version", "2023-06-01")
         .header("x-api-key", Models::KEY);
-    assert_eq!(
-        read(anthropic.send().await.unwrap(), 200).await["data"][0]["type"],
-        "model"
-    );
+    assert_eq!(read(anthropic.send().await.unwrap(), 200).await["data"][0]["type"], "model");
     let openai = models.bearer_auth(Models::KEY);
     assert_eq!(read(openai.send().await.unwrap(), 200).await["object"], "list");
     for path in ["/api/tags", "/api/version"] {
@@ -482,10 +350,7 @@ async fn stop_reasons_come_in_each_apis_words() {
         answer(&world, Reply::stopped(TEXT, stop_reason));
         let answer = read(world.anthropic(&ask(false)).send().await.unwrap(), 200).await;
         assert_eq!(answer["stop_reason"], anthropic);
-        assert_eq!(
-            answer["stop_details"].is_null(),
-            stop_reason != StopReason::Refusal
-        );
+        assert_eq!(answer["stop_details"].is_null(), stop_reason != StopReason::Refusal);
         let answer = read(world.openai(&ask_openai(false)).send().await.unwrap(), 200).await;
         assert_eq!(answer["choices"][0]["finish_reason"], openai);
     }

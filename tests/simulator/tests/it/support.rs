@@ -24,12 +24,7 @@ pub fn client() -> Client {
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    Client::builder()
-        .user_agent("jira-agent-tests")
-        .timeout(PATIENCE)
-        .no_proxy()
-        .build()
-        .unwrap()
+    Client::builder().user_agent("jira-agent-tests").timeout(PATIENCE).no_proxy().build().unwrap()
 }
 
 /// A simulator with two people and the ticket PROJ-1, which `dev1` has.
@@ -53,10 +48,7 @@ pub async fn world() -> World {
         ..IssueSeed::default()
     };
     jira.add_issue(ticket).unwrap();
-    World {
-        simulator,
-        client: client(),
-    }
+    World { simulator, client: client() }
 }
 
 impl World {
@@ -66,9 +58,7 @@ impl World {
 
     pub fn jira(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self.url(&format!("/rest/api/3/{path}"));
-        self.client
-            .request(method, url)
-            .basic_auth(Jira::EMAIL, Some(Jira::TOKEN))
+        self.client.request(method, url).basic_auth(Jira::EMAIL, Some(Jira::TOKEN))
     }
 
     pub async fn get(&self, path: &str) -> Value {
@@ -80,18 +70,12 @@ impl World {
     }
 
     pub fn anthropic(&self, body: &Value) -> RequestBuilder {
-        let request = self
-            .client
-            .post(self.url("/v1/messages"))
-            .header("x-api-key", Models::KEY);
+        let request = self.client.post(self.url("/v1/messages")).header("x-api-key", Models::KEY);
         request.header("anthropic-version", "2023-06-01").json(body)
     }
 
     pub fn openai(&self, body: &Value) -> RequestBuilder {
-        self.client
-            .post(self.url("/v1/chat/completions"))
-            .bearer_auth(Models::KEY)
-            .json(body)
+        self.client.post(self.url("/v1/chat/completions")).bearer_auth(Models::KEY).json(body)
     }
 
     pub fn ollama(&self, body: &Value) -> RequestBuilder {
@@ -125,11 +109,5 @@ pub fn document(text: &str) -> Value {
 }
 
 pub async fn ask_control(world: &World, method: Method, path: &str, body: Value) -> Response {
-    world
-        .client
-        .request(method, world.url(&format!("/_{path}")))
-        .json(&body)
-        .send()
-        .await
-        .unwrap()
+    world.client.request(method, world.url(&format!("/_{path}"))).json(&body).send().await.unwrap()
 }

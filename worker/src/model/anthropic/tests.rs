@@ -30,10 +30,7 @@ fn text(index: u64, text: &str) -> Value {
 
 fn end(delta: Value) -> Vec<Value> {
     let usage = json!({"output_tokens": 77, "cache_read_input_tokens": null});
-    vec![
-        json!({"type": "message_delta", "delta": delta, "usage": usage}),
-        json!({"type": "message_stop"}),
-    ]
+    vec![json!({"type": "message_delta", "delta": delta, "usage": usage}), json!({"type": "message_stop"})]
 }
 
 fn reply(delta: Value) -> String {
@@ -64,12 +61,7 @@ async fn a_reply_is_put_together_with_its_usage() {
     let reply = ask(&service.model(Anthropic)).await.unwrap();
     assert_eq!((reply.text.as_str(), &reply.stop), ("Grüße, Welt", &Stop::End));
     assert_eq!(reply.model, "big-model-20261101");
-    let usage = Usage {
-        input: 30,
-        output: 77,
-        cache_write: 200,
-        cache_read: 4000,
-    };
+    let usage = Usage { input: 30, output: 77, cache_write: 200, cache_read: 4000 };
     assert_eq!(reply.usage, usage);
 }
 
@@ -92,10 +84,7 @@ async fn a_request_names_the_version_and_no_sampling_parameter() {
     assert_eq!(asked.body["system"][0]["cache_control"], ephemeral);
     let messages = asked.body["messages"].as_array().unwrap();
     assert_eq!(messages[0]["content"][0]["cache_control"], ephemeral);
-    assert_eq!(
-        messages[2]["content"][0],
-        json!({"type": "text", "text": "mend it"})
-    );
+    assert_eq!(messages[2]["content"][0], json!({"type": "text", "text": "mend it"}));
 }
 
 #[tokio::test]
@@ -115,27 +104,13 @@ async fn every_stop_reason_has_its_meaning() {
     let why = "cyber: This looks like malware.".to_owned();
     for (delta, stop) in [
         (json!({"stop_reason": "end_turn"}), Stop::End),
-        (
-            json!({"stop_reason": "stop_sequence", "stop_sequence": "x"}),
-            Stop::End,
-        ),
+        (json!({"stop_reason": "stop_sequence", "stop_sequence": "x"}), Stop::End),
         (json!({"stop_reason": "max_tokens"}), Stop::MaxTokens),
-        (
-            json!({"stop_reason": "model_context_window_exceeded"}),
-            Stop::ContextExceeded,
-        ),
+        (json!({"stop_reason": "model_context_window_exceeded"}), Stop::ContextExceeded),
         (refusal, Stop::Refusal { why }),
-        (
-            json!({"stop_reason": "refusal"}),
-            Stop::Refusal {
-                why: "no reason given".to_owned(),
-            },
-        ),
+        (json!({"stop_reason": "refusal"}), Stop::Refusal { why: "no reason given".to_owned() }),
         (json!({"stop_reason": "tool_use"}), Stop::other("tool_use")),
-        (
-            json!({"stop_reason": "of_a_later_version"}),
-            Stop::other("of_a_later_version"),
-        ),
+        (json!({"stop_reason": "of_a_later_version"}), Stop::other("of_a_later_version")),
         (json!({}), Stop::other("none given")),
     ] {
         let service = Service::start([good(&reply(delta))]).await;
@@ -174,10 +149,7 @@ async fn error(answer: crate::model::testing::Canned) -> ModelError {
 #[tokio::test]
 async fn a_stream_that_falls_silent_is_given_up() {
     let error = error(good(&sse(&[start(), text(0, "Half a")])).ending(End::Hangs)).await;
-    assert!(
-        matches!(error, ModelError::Stalled { after, .. } if after == IDLE),
-        "{error}"
-    );
+    assert!(matches!(error, ModelError::Stalled { after, .. } if after == IDLE), "{error}");
     assert!(error.is_transient());
 }
 
@@ -206,10 +178,7 @@ async fn a_stream_without_its_end_is_never_a_reply() {
     let (cut, _) = whole.rsplit_once("event: message_stop").unwrap();
     for ending in [End::Whole, End::Breaks] {
         let error = error(good(cut).ending(ending)).await;
-        assert!(
-            error.is_transient() && matches!(error, ModelError::Interrupted { .. }),
-            "{error}"
-        );
+        assert!(error.is_transient() && matches!(error, ModelError::Interrupted { .. }), "{error}");
     }
     let error = error(good("data: {\"type\": \n\n")).await;
     assert!(matches!(error, ModelError::Interrupted { .. }), "{error}");
@@ -219,17 +188,10 @@ async fn a_stream_without_its_end_is_never_a_reply() {
 async fn an_error_after_the_200_is_judged_like_a_status() {
     let event = |kind: &str| {
         let error = json!({"type": kind, "message": "no luck"});
-        good(&sse(&[
-            start(),
-            text(0, "Half"),
-            json!({"type": "error", "error": error}),
-        ]))
+        good(&sse(&[start(), text(0, "Half"), json!({"type": "error", "error": error})]))
     };
     let overloaded = error(event("overloaded_error")).await;
-    assert!(
-        matches!(overloaded, ModelError::Unavailable { status: 529, .. }),
-        "{overloaded}"
-    );
+    assert!(matches!(overloaded, ModelError::Unavailable { status: 529, .. }), "{overloaded}");
     let billing = error(event("billing_error")).await;
     assert!(matches!(billing, ModelError::Billing { .. }), "{billing}");
     let service = Service::start([event("api_error"), good(&ended())]).await;
@@ -259,12 +221,9 @@ async fn a_long_limit_goes_back_to_the_caller() {
 
 #[tokio::test]
 async fn what_cannot_pass_is_not_tried_again() {
-    let service = Service::start([refused(
-        401,
-        &[],
-        r#"{"error":{"type":"authentication_error","message":"x"}}"#,
-    )])
-    .await;
+    let service =
+        Service::start([refused(401, &[], r#"{"error":{"type":"authentication_error","message":"x"}}"#)])
+            .await;
     let error = ask(&service.model(Anthropic)).await.unwrap_err();
     assert!(matches!(error, ModelError::Unauthorized { .. }) && !error.is_transient());
     let service = Service::start([refused(529, &[("x-should-retry", "false")], "{}")]).await;

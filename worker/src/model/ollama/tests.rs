@@ -40,12 +40,7 @@ async fn a_reply_is_put_together_with_its_usage() {
     let reply = ask(&service.model(Ollama)).await.unwrap();
     assert_eq!((reply.text.as_str(), reply.stop), ("Grüße, Welt", Stop::End));
     assert_eq!(reply.model, "qwen:32b");
-    let usage = Usage {
-        input: 10,
-        output: 9,
-        cache_write: 0,
-        cache_read: 30,
-    };
+    let usage = Usage { input: 10, output: 9, cache_write: 0, cache_read: 30 };
     assert_eq!(reply.usage, usage);
 }
 
@@ -72,14 +67,8 @@ async fn every_reason_has_its_meaning() {
     for (fields, stop) in [
         (json!({"done_reason": "stop"}), Stop::End),
         (json!({"done_reason": null}), Stop::End),
-        (
-            json!({"done_reason": "length", "eval_count": 500}),
-            Stop::MaxTokens,
-        ),
-        (
-            json!({"done_reason": "length", "eval_count": 200}),
-            Stop::ContextExceeded,
-        ),
+        (json!({"done_reason": "length", "eval_count": 500}), Stop::MaxTokens),
+        (json!({"done_reason": "length", "eval_count": 200}), Stop::ContextExceeded),
         (json!({"done_reason": "unload"}), Stop::Other { reason }),
     ] {
         let service = Service::start([good(&reply(fields))]).await;
@@ -92,14 +81,8 @@ async fn a_prompt_larger_than_the_window_is_not_sent() {
     let service = Service::start([]).await;
     let request = question(&"word ".repeat(6000));
     let model = service.model(Ollama);
-    let error = model
-        .complete(&request, &CancellationToken::new())
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("raise model.max_input_tokens"),
-        "{error}"
-    );
+    let error = model.complete(&request, &CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("raise model.max_input_tokens"), "{error}");
     assert!(!error.is_transient() && service.asked().is_empty());
 }
 
@@ -117,10 +100,7 @@ async fn long_question(count: Value, more: &[Message]) -> Result<Stop, ModelErro
 async fn a_prompt_that_was_cut_is_noticed() {
     for count in [1026, 2050] {
         let error = long_question(json!(count), &[]).await.unwrap_err();
-        assert!(
-            matches!(error, ModelError::PromptTruncated { window, .. } if window == count),
-            "{error}"
-        );
+        assert!(matches!(error, ModelError::PromptTruncated { window, .. } if window == count), "{error}");
         assert!(!error.is_transient());
     }
 }
@@ -138,10 +118,7 @@ async fn a_prompt_that_came_from_the_cache_is_not_taken_for_a_cut_one() {
 async fn a_server_that_refuses_to_cut_gives_an_outcome() {
     let body = r#"{"error":"the prompt is longer than the context length currently available to the model"}"#;
     let service = Service::start([refused(400, &[], body)]).await;
-    assert_eq!(
-        ask(&service.model(Ollama)).await.unwrap().stop,
-        Stop::ContextExceeded
-    );
+    assert_eq!(ask(&service.model(Ollama)).await.unwrap().stop, Stop::ContextExceeded);
 }
 
 #[tokio::test]
@@ -164,10 +141,7 @@ async fn a_last_line_without_its_end_counts() {
 
 #[tokio::test]
 async fn an_error_within_the_stream_is_tried_again() {
-    let failing = lines(&[
-        part("Half"),
-        json!({"error": "llama runner process has terminated"}),
-    ]);
+    let failing = lines(&[part("Half"), json!({"error": "llama runner process has terminated"})]);
     let service = Service::start([good(&failing), good(&reply(json!({})))]).await;
     assert_eq!(ask(&service.model(Ollama)).await.unwrap().text, "Grüße, Welt");
     let error = error(good(&failing)).await;
@@ -179,11 +153,7 @@ async fn a_model_that_is_being_loaded_may_be_silent_for_longer() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let service = Service::start([]).await;
     let mut config = service.config(Ollama);
-    config.base_url = Some(
-        format!("http://{}", listener.local_addr().unwrap())
-            .parse()
-            .unwrap(),
-    );
+    config.base_url = Some(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
     config.idle_timeout = Duration::from_millis(20);
     config.timeout = Duration::from_millis(300);
     let model = Model::new(&config, http(Duration::ZERO)).unwrap();

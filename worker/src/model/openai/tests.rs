@@ -37,12 +37,7 @@ async fn a_reply_is_put_together_with_its_usage() {
     let reply = ask(&service.model(Openai)).await.unwrap();
     assert_eq!((reply.text.as_str(), reply.stop), ("Grüße, Welt", Stop::End));
     assert_eq!(reply.model, "big-model-1");
-    let usage = Usage {
-        input: 400,
-        output: 50,
-        cache_write: 0,
-        cache_read: 600,
-    };
+    let usage = Usage { input: 400, output: 50, cache_write: 0, cache_read: 600 };
     assert_eq!(reply.usage, usage);
 }
 
@@ -100,10 +95,7 @@ async fn a_refusal_in_words_is_a_refusal() {
     ]);
     let service = Service::start([good(&body)]).await;
     let why = "I cannot do that.".to_owned();
-    assert_eq!(
-        ask(&service.model(Openai)).await.unwrap().stop,
-        Stop::Refusal { why }
-    );
+    assert_eq!(ask(&service.model(Openai)).await.unwrap().stop, Stop::Refusal { why });
 }
 
 #[tokio::test]
@@ -129,21 +121,11 @@ async fn a_stream_without_its_end_is_never_a_reply() {
 
 #[tokio::test]
 async fn an_error_within_the_stream_is_judged_like_a_status() {
-    let failing = |error: Value| {
-        good(&sse(&[
-            part(json!({"content": "Half"}), Value::Null),
-            json!({"error": error}),
-        ]))
-    };
+    let failing =
+        |error: Value| good(&sse(&[part(json!({"content": "Half"}), Value::Null), json!({"error": error})]));
     let gateway = error(failing(json!({"code": 502, "message": "upstream"}))).await;
-    assert!(
-        matches!(gateway, ModelError::Unavailable { status: 502, .. }),
-        "{gateway}"
-    );
-    let limited = error(failing(
-        json!({"code": "rate_limit_exceeded", "message": "slow down"}),
-    ))
-    .await;
+    assert!(matches!(gateway, ModelError::Unavailable { status: 502, .. }), "{gateway}");
+    let limited = error(failing(json!({"code": "rate_limit_exceeded", "message": "slow down"}))).await;
     assert!(limited.retry_after().is_some(), "{limited}");
     let unpaid = error(failing(json!({"code": "insufficient_quota", "message": "no"}))).await;
     assert!(matches!(unpaid, ModelError::Billing { .. }), "{unpaid}");
@@ -158,10 +140,7 @@ async fn a_prompt_that_is_too_long_is_an_outcome_wherever_it_is_said() {
     let body = json!({"error": error});
     for answer in [refused(400, &[], &body.to_string()), good(&sse(&[body]))] {
         let service = Service::start([answer]).await;
-        assert_eq!(
-            ask(&service.model(Openai)).await.unwrap().stop,
-            Stop::ContextExceeded
-        );
+        assert_eq!(ask(&service.model(Openai)).await.unwrap().stop, Stop::ContextExceeded);
     }
 }
 
@@ -169,8 +148,5 @@ async fn a_prompt_that_is_too_long_is_an_outcome_wherever_it_is_said() {
 async fn an_unknown_model_names_the_setting() {
     let body = r#"{"error":{"message":"The model `big-model` does not exist","code":"model_not_found"}}"#;
     let error = error(refused(404, &[], body)).await;
-    assert!(
-        error.to_string().contains("check model.name") && !error.is_transient(),
-        "{error}"
-    );
+    assert!(error.to_string().contains("check model.name") && !error.is_transient(), "{error}");
 }

@@ -71,16 +71,10 @@ fn missing_and_loose_fields_are_understood() {
     )
     .unwrap();
     assert_eq!((plan.summary.as_str(), plan.strategy.as_str()), ("Do it", "a\nb"));
-    let files: Vec<String> = plan
-        .changes
-        .iter()
-        .map(|file| format!("{} {}", file.action, file.path))
-        .collect();
+    let files: Vec<String> =
+        plan.changes.iter().map(|file| format!("{} {}", file.action, file.path)).collect();
     assert_eq!(files, ["change a.rs", "create b.rs"]);
-    assert_eq!(
-        (plan.tests.len(), plan.risks, plan.questions.len()),
-        (1, vec!["two".to_owned()], 0)
-    );
+    assert_eq!((plan.tests.len(), plan.risks, plan.questions.len()), (1, vec!["two".to_owned()], 0));
 }
 
 #[test]
@@ -98,19 +92,12 @@ fn a_problem_says_what_to_send() {
             json!([{"path": "a", "action": "burn"}]),
             "`action` of `a` must be `change`, `create` or `delete`",
         ),
-        (
-            "changes",
-            json!([{"action": "change"}]),
-            "`` is not a path inside the repository: it is empty",
-        ),
+        ("changes", json!([{"action": "change"}]), "`` is not a path inside the repository: it is empty"),
     ] {
         assert_eq!(with(name, value).unwrap_err().to_string(), problem);
     }
     let many: Vec<String> = (0..51).map(|n| format!("f{n}")).collect();
-    assert_eq!(
-        with("changes", json!(many)),
-        Err(PlanProblem::TooManyChanges { found: 51 })
-    );
+    assert_eq!(with("changes", json!(many)), Err(PlanProblem::TooManyChanges { found: 51 }));
     for text in ["", "no plan", "{}", "{\"a\": 1}", "[1]", "{\"summary\": "] {
         assert_eq!(parse_plan(text), Err(PlanProblem::Missing), "{text}");
     }

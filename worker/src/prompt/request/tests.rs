@@ -41,19 +41,11 @@ fn ticket() -> Ticket {
 const CONTEXT: &str = "src/cart.rs\n```\nfn total(price: u32, quantity: u32) -> u32 {\n    price\n}\n```\n";
 
 fn input(ticket: &Ticket) -> PromptInput<'_> {
-    PromptInput {
-        ticket,
-        context: CONTEXT,
-        protected_paths: &[],
-        max_output_tokens: 4000,
-    }
+    PromptInput { ticket, context: CONTEXT, protected_paths: &[], max_output_tokens: 4000 }
 }
 
 fn words(request: &Request) -> &str {
-    assert_eq!(
-        (request.messages.len(), request.messages[0].role),
-        (1, Role::User)
-    );
+    assert_eq!((request.messages.len(), request.messages[0].role), (1, Role::User));
     &request.messages[0].text
 }
 
@@ -61,10 +53,7 @@ fn words(request: &Request) -> &str {
 fn a_question_for_a_change_shows_the_files_then_the_ticket() {
     let protected = [".github/**".to_owned(), "*.lock".to_owned()];
     let ticket = ticket();
-    let request = edit_request(&PromptInput {
-        protected_paths: &protected,
-        ..input(&ticket)
-    });
+    let request = edit_request(&PromptInput { protected_paths: &protected, ..input(&ticket) });
     insta::assert_snapshot!(words(&request), @r#"
     <data-2 kind="repository">
     src/cart.rs
@@ -132,11 +121,7 @@ fn the_words_about_the_form_are_the_same_for_every_ticket() {
     two.summary = "Something else".to_owned();
     assert_eq!(
         edit_request(&input(&one)).system,
-        execute_request(
-            &input(&two),
-            &parse_plan(r#"{"summary": "x", "questions": "y"}"#).unwrap()
-        )
-        .system
+        execute_request(&input(&two), &parse_plan(r#"{"summary": "x", "questions": "y"}"#).unwrap()).system
     );
     let plan = plan_request(&input(&one));
     assert!(plan.system.contains("\"version\": 1") && words(&plan).contains("Plan how to solve"));
@@ -147,11 +132,8 @@ fn the_words_about_the_form_are_the_same_for_every_ticket() {
 fn the_examples_in_the_prompts_are_read_as_meant() {
     let (_, example) = EDIT_SYSTEM.split_once("Example:\n\n").unwrap();
     let (example, _) = example.split_once("\n- The path").unwrap();
-    let crate::prompt::ReplyKind::Edits {
-        summary,
-        explanation,
-        blocks_text,
-    } = crate::prompt::parse_reply(example)
+    let crate::prompt::ReplyKind::Edits { summary, explanation, blocks_text } =
+        crate::prompt::parse_reply(example)
     else {
         panic!("{example}");
     };
@@ -175,17 +157,12 @@ fn no_text_of_the_ticket_ends_its_marks() {
 #[test]
 fn a_long_conversation_keeps_its_newest_end() {
     let mut ticket = ticket();
-    ticket.comments = (0..60)
-        .map(|n| comment("Ann", &format!("comment {n}\n{}", "x".repeat(5000))))
-        .collect();
+    ticket.comments =
+        (0..60).map(|n| comment("Ann", &format!("comment {n}\n{}", "x".repeat(5000)))).collect();
     ticket.description = "d".repeat(100_000);
     let request = edit_request(&input(&ticket));
     let text = words(&request);
-    assert!(
-        text.contains("comment 59\n") && !text.contains("comment 52\n"),
-        "{}",
-        text.len()
-    );
+    assert!(text.contains("comment 59\n") && !text.contains("comment 52\n"), "{}", text.len());
     assert!(text.contains("(53 older comments are left out.)"));
     assert!(text.len() < 60_000);
 }

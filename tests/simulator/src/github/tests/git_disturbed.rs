@@ -6,10 +6,7 @@ use crate::git_http::GitService;
 #[tokio::test]
 async fn a_stalled_clone_hangs_in_the_middle_until_released() {
     let world = World::start().await;
-    world
-        .github
-        .push_files(SLUG, "main", "Large", &[("large", &noise(300_000))])
-        .unwrap();
+    world.github.push_files(SLUG, "main", "Large", &[("large", &noise(300_000))]).unwrap();
     let stall = world.github.stall(SLUG, GitService::UploadPack, 100_000);
     let url = world.remote(TOKEN);
     let clone = world.git_command(world.folder.path(), &["clone", "-q", &url, "clone"]);
@@ -26,10 +23,7 @@ async fn a_stalled_clone_hangs_in_the_middle_until_released() {
 #[tokio::test]
 async fn a_client_that_leaves_a_stalled_answer_is_let_go() {
     let world = World::start().await;
-    world
-        .github
-        .push_files(SLUG, "main", "Large", &[("large", &noise(300_000))])
-        .unwrap();
+    world.github.push_files(SLUG, "main", "Large", &[("large", &noise(300_000))]).unwrap();
     let stall = world.github.stall(SLUG, GitService::UploadPack, 100_000);
     let mut command = tokio::process::Command::new("git");
     command
@@ -55,30 +49,15 @@ async fn a_stalled_push_can_be_told_from_a_clone() {
         tokio::task::spawn_blocking(world.git_command(&clone, &["push", &url, "HEAD:refs/heads/ai/PROJ-1"]));
     tokio::time::timeout(SOON, stall.reached()).await.unwrap();
     drop(stall);
-    assert!(
-        tokio::time::timeout(SOON, push)
-            .await
-            .unwrap()
-            .unwrap()
-            .status
-            .success()
-    );
+    assert!(tokio::time::timeout(SOON, push).await.unwrap().unwrap().status.success());
 }
 
 #[tokio::test]
 async fn a_broken_clone_fails_once() {
     let world = World::start().await;
-    world
-        .github
-        .push_files(SLUG, "main", "Large", &[("large", &noise(300_000))])
-        .unwrap();
+    world.github.push_files(SLUG, "main", "Large", &[("large", &noise(300_000))]).unwrap();
     world.github.break_after(SLUG, GitService::UploadPack, 100_000);
-    let output = world
-        .git(
-            world.folder.path(),
-            &["clone", "-q", &world.remote(TOKEN), "clone"],
-        )
-        .await;
+    let output = world.git(world.folder.path(), &["clone", "-q", &world.remote(TOKEN), "clone"]).await;
     assert!(!output.status.success());
     assert!(world.clone("again").await.join("large").exists());
 }
@@ -93,10 +72,6 @@ async fn a_push_whose_answer_is_lost_was_done() {
     assert!(!world.git(&clone, &arguments).await.status.success());
     assert!(world.github.branches(SLUG).contains_key("ai/PROJ-1"));
     let again = world.git(&clone, &arguments).await;
-    assert!(
-        errors(&again).contains("Everything up-to-date"),
-        "{}",
-        errors(&again)
-    );
+    assert!(errors(&again).contains("Everything up-to-date"), "{}", errors(&again));
     assert_eq!(world.github.pushes().len(), 1);
 }

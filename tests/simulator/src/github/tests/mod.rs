@@ -43,10 +43,7 @@ struct Answer {
 
 impl Answer {
     fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map(|value| value.to_str().unwrap())
-            .unwrap_or_default()
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     fn message(&self) -> &str {
@@ -66,39 +63,23 @@ impl World {
         let problems = Problems::default();
         let github = GitHub::new(problems.clone());
         github
-            .add_repository_with(
-                SLUG,
-                &[("README.md", b"# Shop\n"), ("src/cart.rs", b"fn total() {}\n")],
-            )
+            .add_repository_with(SLUG, &[("README.md", b"# Shop\n"), ("src/cart.rs", b"fn total() {}\n")])
             .unwrap();
         github.add_token(TOKEN, "ai-bot");
         github.set_permission(SLUG, "ai-bot", Permission::Write).unwrap();
-        github
-            .add_issue(SLUG, IssueSeed::new("The total is wrong"))
-            .unwrap();
+        github.add_issue(SLUG, IssueSeed::new("The total is wrong")).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let router = github.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let policy = reqwest::redirect::Policy::none();
-        let builder = reqwest::Client::builder()
-            .redirect(policy)
-            .user_agent("jira-agent")
-            .no_proxy();
+        let builder = reqwest::Client::builder().redirect(policy).user_agent("jira-agent").no_proxy();
         let client = builder.build().unwrap();
-        Self {
-            github,
-            problems,
-            host,
-            client,
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { github, problems, host, client, folder: tempfile::tempdir().unwrap() }
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.client
-            .request(method, format!("http://{}/api/v3{path}", self.host))
-            .timeout(SOON)
+        self.client.request(method, format!("http://{}/api/v3{path}", self.host)).timeout(SOON)
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
@@ -106,24 +87,13 @@ impl World {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     }
 
     /// A request below the repository, as `ai-bot`.
     async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
-        let request = self
-            .request(method, &format!("/repos/{SLUG}{path}"))
-            .bearer_auth(TOKEN);
-        self.answer(if body.is_null() {
-            request
-        } else {
-            request.json(&body)
-        })
-        .await
+        let request = self.request(method, &format!("/repos/{SLUG}{path}")).bearer_auth(TOKEN);
+        self.answer(if body.is_null() { request } else { request.json(&body) }).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -140,13 +110,9 @@ impl World {
 
     /// A branch with one commit and a pull request from it to `main`; gives the number.
     async fn open_pull(&self, branch: &str) -> u64 {
-        self.github
-            .push_files(SLUG, branch, "Change", &[("src/new.rs", b"one\ntwo\n")])
-            .unwrap();
+        self.github.push_files(SLUG, branch, "Change", &[("src/new.rs", b"one\ntwo\n")]).unwrap();
         let new = json!({"title": "Change", "head": branch, "base": "main", "body": "Why", "draft": true});
-        self.post("/pulls", new).await.expect(201)["number"]
-            .as_u64()
-            .unwrap()
+        self.post("/pulls", new).await.expect(201)["number"].as_u64().unwrap()
     }
 
     /// The address of the repository with credentials.
@@ -161,12 +127,8 @@ impl World {
     /// A clone of the repository with `TOKEN`, in a new folder.
     async fn clone(&self, name: &str) -> std::path::PathBuf {
         let to = self.folder(name);
-        let output = self
-            .git(
-                self.folder.path(),
-                &["clone", "-q", "--depth", "1", &self.remote(TOKEN), name],
-            )
-            .await;
+        let output =
+            self.git(self.folder.path(), &["clone", "-q", "--depth", "1", &self.remote(TOKEN), name]).await;
         assert!(output.status.success(), "{output:?}");
         to
     }
@@ -182,9 +144,7 @@ impl World {
     }
 
     async fn git(&self, directory: &Path, arguments: &[&str]) -> Output {
-        tokio::task::spawn_blocking(self.git_command(directory, arguments))
-            .await
-            .unwrap()
+        tokio::task::spawn_blocking(self.git_command(directory, arguments)).await.unwrap()
     }
 
     fn git_command(&self, directory: &Path, arguments: &[&str]) -> impl FnOnce() -> Output + Send + 'static {

@@ -4,10 +4,7 @@ use serde_json::{Map, Value, json};
 /// The document that a Markdown text describes. What the format has no node for stays as text.
 #[must_use]
 pub fn from_markdown(markdown: &str) -> Value {
-    let mut writer = Writer {
-        open: vec![Node::new("doc", json!({}))],
-        marks: Vec::new(),
-    };
+    let mut writer = Writer { open: vec![Node::new("doc", json!({}))], marks: Vec::new() };
     for event in Parser::new(markdown) {
         writer.take(event);
     }
@@ -26,11 +23,7 @@ struct Node {
 
 impl Node {
     fn new(kind: &'static str, attrs: Value) -> Self {
-        Self {
-            kind,
-            attrs,
-            content: Vec::new(),
-        }
+        Self { kind, attrs, content: Vec::new() }
     }
 
     fn json(self) -> Value {
@@ -77,8 +70,7 @@ impl Writer {
             Tag::Emphasis => self.marks.push(mark("em")),
             Tag::Strong => self.marks.push(mark("strong")),
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
-                self.marks
-                    .push(json!({"type": "link", "attrs": {"href": dest_url.as_ref()}}));
+                self.marks.push(json!({"type": "link", "attrs": {"href": dest_url.as_ref()}}));
             }
             _ => {}
         }
@@ -113,34 +105,17 @@ impl Writer {
 
     fn text(&mut self, text: &str, extra: Option<Value>) {
         let in_code = self.open.last().is_some_and(|node| node.kind == "codeBlock");
-        let text = if in_code {
-            text
-        } else {
-            text.trim_end_matches('\n')
-        };
+        let text = if in_code { text } else { text.trim_end_matches('\n') };
         if text.is_empty() {
             return;
         }
-        if self
-            .open
-            .last()
-            .is_some_and(|node| ["doc", "listItem", "blockquote"].contains(&node.kind))
-        {
+        if self.open.last().is_some_and(|node| ["doc", "listItem", "blockquote"].contains(&node.kind)) {
             self.open.push(Node::new("paragraph", json!({})));
         }
         // Inline code goes with a link, and with nothing else.
         let goes = |mark: &&Value| extra.is_none() || mark["type"] == "link";
-        let marks: Vec<Value> = self
-            .marks
-            .iter()
-            .filter(goes)
-            .cloned()
-            .chain(extra.clone())
-            .collect();
-        let mut node = Map::from_iter([
-            ("type".to_owned(), json!("text")),
-            ("text".to_owned(), json!(text)),
-        ]);
+        let marks: Vec<Value> = self.marks.iter().filter(goes).cloned().chain(extra.clone()).collect();
+        let mut node = Map::from_iter([("type".to_owned(), json!("text")), ("text".to_owned(), json!(text))]);
         if !marks.is_empty() && !in_code {
             node.insert("marks".to_owned(), json!(marks));
         }

@@ -16,11 +16,7 @@ use serde_json::Value;
 /// The document of a Markdown text; `null` for an empty one, as Jira shows an empty description.
 #[must_use]
 pub fn from_markdown_or_null(markdown: &str) -> Value {
-    if markdown.trim().is_empty() {
-        Value::Null
-    } else {
-        from_markdown(markdown)
-    }
+    if markdown.trim().is_empty() { Value::Null } else { from_markdown(markdown) }
 }
 
 #[cfg(test)]
@@ -38,16 +34,8 @@ mod tests {
 
     #[test]
     fn an_unclosed_text_or_nothing_is_still_a_valid_document() {
-        for markdown in [
-            "",
-            " \n",
-            "<b>html</b>",
-            "a\nb",
-            "- \n- x",
-            "> ",
-            "```\n```",
-            "| a |\n|---|\n| b |",
-        ] {
+        for markdown in ["", " \n", "<b>html</b>", "a\nb", "- \n- x", "> ", "```\n```", "| a |\n|---|\n| b |"]
+        {
             let document = from_markdown(markdown);
             validate(&document).unwrap_or_else(|problem| panic!("{markdown:?}: {problem} in {document}"));
         }

@@ -40,15 +40,7 @@ use Content::{Leaf, Of, PlainText};
 use Form::{Any, Bool, Int, NonEmpty, OneOf, Text};
 use Need::{May, Must};
 
-const INLINE: &[&str] = &[
-    "text",
-    "hardBreak",
-    "mention",
-    "emoji",
-    "date",
-    "status",
-    "inlineCard",
-];
+const INLINE: &[&str] = &["text", "hardBreak", "mention", "emoji", "date", "status", "inlineCard"];
 const LIST_ITEM: &[&str] = &["paragraph", "bulletList", "orderedList", "taskList", "codeBlock"];
 const QUOTED: &[&str] = &["paragraph", "orderedList", "bulletList", "codeBlock"];
 const IN_PANEL: &[&str] = &[
@@ -131,36 +123,17 @@ const CELL: &[Attr] = &[
 
 pub(super) const RULES: &[Rule] = &[
     rule("paragraph", Of(0, INLINE), &[], ALIGNED),
-    rule(
-        "heading",
-        Of(0, INLINE),
-        &[Attr("level", Must, Int(1, 6))],
-        ALIGNED,
-    ),
+    rule("heading", Of(0, INLINE), &[Attr("level", Must, Int(1, 6))], ALIGNED),
     rule("bulletList", Of(1, &["listItem"]), &[], &[]),
-    rule(
-        "orderedList",
-        Of(1, &["listItem"]),
-        &[Attr("order", May, Int(0, i64::MAX))],
-        &[],
-    ),
+    rule("orderedList", Of(1, &["listItem"]), &[Attr("order", May, Int(0, i64::MAX))], &[]),
     rule("listItem", Of(1, LIST_ITEM), &[], &[]),
     rule("blockquote", Of(1, QUOTED), &[], &[]),
-    rule(
-        "codeBlock",
-        PlainText,
-        &[Attr("language", May, Text), Attr("uniqueId", May, Text)],
-        &["breakout"],
-    ),
+    rule("codeBlock", PlainText, &[Attr("language", May, Text), Attr("uniqueId", May, Text)], &["breakout"]),
     rule(
         "panel",
         Of(1, IN_PANEL),
         &[
-            Attr(
-                "panelType",
-                Must,
-                OneOf(&["info", "note", "tip", "warning", "error", "success", "custom"]),
-            ),
+            Attr("panelType", Must, OneOf(&["info", "note", "tip", "warning", "error", "success", "custom"])),
             Attr("panelIcon", May, Text),
             Attr("panelIconId", May, Text),
             Attr("panelIconText", May, Text),
@@ -183,54 +156,22 @@ pub(super) const RULES: &[Rule] = &[
     rule("tableRow", Of(0, &["tableCell", "tableHeader"]), &[], &[]),
     rule("tableCell", Of(1, IN_CELL), CELL, &[]),
     rule("tableHeader", Of(1, IN_CELL), CELL, &[]),
-    rule(
-        "expand",
-        Of(1, IN_EXPAND),
-        &[Attr("title", May, Text)],
-        &["breakout"],
-    ),
-    rule(
-        "nestedExpand",
-        Of(1, IN_NESTED_EXPAND),
-        &[Attr("title", May, Text)],
-        &[],
-    ),
-    rule(
-        "taskList",
-        Of(1, &["taskItem", "taskList"]),
-        &[Attr("localId", Must, Text)],
-        &[],
-    ),
+    rule("expand", Of(1, IN_EXPAND), &[Attr("title", May, Text)], &["breakout"]),
+    rule("nestedExpand", Of(1, IN_NESTED_EXPAND), &[Attr("title", May, Text)], &[]),
+    rule("taskList", Of(1, &["taskItem", "taskList"]), &[Attr("localId", Must, Text)], &[]),
     rule(
         "taskItem",
         Of(0, INLINE),
-        &[
-            Attr("localId", Must, Text),
-            Attr("state", Must, OneOf(&["TODO", "DONE"])),
-        ],
+        &[Attr("localId", Must, Text), Attr("state", Must, OneOf(&["TODO", "DONE"]))],
         &[],
     ),
-    rule(
-        "decisionList",
-        Of(1, &["decisionItem"]),
-        &[Attr("localId", Must, Text)],
-        &[],
-    ),
-    rule(
-        "decisionItem",
-        Of(0, INLINE),
-        &[Attr("localId", Must, Text), Attr("state", Must, Text)],
-        &[],
-    ),
+    rule("decisionList", Of(1, &["decisionItem"]), &[Attr("localId", Must, Text)], &[]),
+    rule("decisionItem", Of(0, INLINE), &[Attr("localId", Must, Text), Attr("state", Must, Text)], &[]),
     rule("blockCard", Leaf, &[Attr("url", Must, Text)], &[]),
     rule(
         "embedCard",
         Leaf,
-        &[
-            Attr("url", Must, Text),
-            Attr("layout", Must, Text),
-            Attr("width", May, Any),
-        ],
+        &[Attr("url", Must, Text), Attr("layout", Must, Text), Attr("width", May, Any)],
         &[],
     ),
     rule("hardBreak", Leaf, &[Attr("text", May, OneOf(&["\n"]))], &[]),
@@ -248,11 +189,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "emoji",
         Leaf,
-        &[
-            Attr("shortName", Must, Text),
-            Attr("id", May, Text),
-            Attr("text", May, Text),
-        ],
+        &[Attr("shortName", Must, Text), Attr("id", May, Text), Attr("text", May, Text)],
         &[],
     ),
     rule("date", Leaf, &[Attr("timestamp", Must, NonEmpty)], &[]),
@@ -261,11 +198,7 @@ pub(super) const RULES: &[Rule] = &[
         Leaf,
         &[
             Attr("text", Must, NonEmpty),
-            Attr(
-                "color",
-                Must,
-                OneOf(&["neutral", "purple", "blue", "red", "yellow", "green"]),
-            ),
+            Attr("color", Must, OneOf(&["neutral", "purple", "blue", "red", "yellow", "green"])),
             Attr("style", May, Text),
         ],
         &[],
@@ -293,13 +226,7 @@ pub(super) const MARKS: &[(&str, &[Attr])] = &[
             Attr("occurrenceKey", May, Text),
         ],
     ),
-    (
-        "annotation",
-        &[
-            Attr("id", Must, Text),
-            Attr("annotationType", Must, OneOf(&["inlineComment"])),
-        ],
-    ),
+    ("annotation", &[Attr("id", Must, Text), Attr("annotationType", Must, OneOf(&["inlineComment"]))]),
 ];
 
 const fn rule(
@@ -308,10 +235,5 @@ const fn rule(
     attrs: &'static [Attr],
     marks: &'static [&'static str],
 ) -> Rule {
-    Rule {
-        kind,
-        content,
-        attrs,
-        marks,
-    }
+    Rule { kind, content, attrs, marks }
 }

@@ -26,11 +26,7 @@ fn children(node: &Value) -> &[Value] {
 }
 
 fn blocks(node: &Value) -> Vec<String> {
-    children(node)
-        .iter()
-        .map(block)
-        .filter(|text| !text.is_empty())
-        .collect()
+    children(node).iter().map(block).filter(|text| !text.is_empty()).collect()
 }
 
 fn block(node: &Value) -> String {
@@ -62,11 +58,9 @@ fn block(node: &Value) -> String {
             let title = node["attrs"]["title"].as_str().unwrap_or_default();
             format!("{title}\n\n{}", blocks(node).join("\n\n"))
         }
-        "tableRow" => children(node)
-            .iter()
-            .map(|cell| blocks(cell).join(" "))
-            .collect::<Vec<_>>()
-            .join(" | "),
+        "tableRow" => {
+            children(node).iter().map(|cell| blocks(cell).join(" ")).collect::<Vec<_>>().join(" | ")
+        }
         "table" => blocks(node).join("\n"),
         _ if has_inline(node) => inline(node),
         _ => blocks(node).join("\n\n"),
@@ -74,15 +68,7 @@ fn block(node: &Value) -> String {
 }
 
 fn has_inline(node: &Value) -> bool {
-    let inline = [
-        "text",
-        "hardBreak",
-        "mention",
-        "emoji",
-        "inlineCard",
-        "date",
-        "status",
-    ];
+    let inline = ["text", "hardBreak", "mention", "emoji", "inlineCard", "date", "status"];
     kind(node) == "paragraph"
         || inline.contains(&kind(node))
         || children(node).iter().any(|it| inline.contains(&kind(it)))
@@ -91,11 +77,7 @@ fn has_inline(node: &Value) -> bool {
 fn list(node: &Value, mut bullet: impl FnMut(&Value) -> String) -> String {
     let item = |item: &Value| {
         let bullet = bullet(item);
-        let text = if has_inline(item) {
-            inline(item)
-        } else {
-            blocks(item).join("\n")
-        };
+        let text = if has_inline(item) { inline(item) } else { blocks(item).join("\n") };
         let indent: String = bullet.chars().map(|_| ' ').collect();
         prefixed(&text, &bullet, &indent)
     };
@@ -104,11 +86,7 @@ fn list(node: &Value, mut bullet: impl FnMut(&Value) -> String) -> String {
 
 fn prefixed(text: &str, first: &str, rest: &str) -> String {
     let line = |(index, line): (usize, &str)| format!("{}{line}", if index == 0 { first } else { rest });
-    text.split('\n')
-        .enumerate()
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.split('\n').enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn plain(node: &Value) -> String {

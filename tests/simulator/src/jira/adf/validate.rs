@@ -9,9 +9,8 @@ use super::rules::{Attr, Content, Form, IN_DOCUMENT, MARKS, Need, RULES};
 /// # Errors
 /// The place and what is wrong there.
 pub fn validate(document: &Value) -> Result<(), String> {
-    let root = document
-        .as_object()
-        .ok_or("a document is an object of the Atlassian Document Format, not a text")?;
+    let root =
+        document.as_object().ok_or("a document is an object of the Atlassian Document Format, not a text")?;
     if root.get("type").and_then(Value::as_str) != Some("doc") {
         return Err("the root's type is not \"doc\"".to_owned());
     }
@@ -30,23 +29,18 @@ fn only(node: &Map<String, Value>, known: &[&str], place: &str) -> Result<(), St
 fn children(node: &Map<String, Value>, place: &str, minimum: usize, allowed: &[&str]) -> Result<(), String> {
     let content = match node.get("content") {
         None if minimum == 0 && place != "doc" => return Ok(()),
-        content => content
-            .and_then(Value::as_array)
-            .ok_or_else(|| format!("{place} has no content array"))?,
+        content => {
+            content.and_then(Value::as_array).ok_or_else(|| format!("{place} has no content array"))?
+        }
     };
     if content.len() < minimum {
         return Err(format!("{place} needs at least {minimum} node"));
     }
     for (index, child) in content.iter().enumerate() {
-        let kind = child["type"]
-            .as_str()
-            .ok_or_else(|| format!("{place}[{index}] has no type"))?;
+        let kind = child["type"].as_str().ok_or_else(|| format!("{place}[{index}] has no type"))?;
         let place = format!("{place}[{index}] ({kind})");
         if !allowed.contains(&kind) {
-            return Err(format!(
-                "{place} is not allowed here, only {}",
-                allowed.join(", ")
-            ));
+            return Err(format!("{place} is not allowed here, only {}", allowed.join(", ")));
         }
         let child = child.as_object().ok_or_else(|| format!("{place} is no object"))?;
         if kind == "text" {
@@ -78,20 +72,13 @@ fn check_node(node: &Map<String, Value>, kind: &str, place: &str) -> Result<(), 
         Content::Leaf => Ok(()),
         Content::Of(minimum, allowed) => children(node, place, minimum, allowed),
         Content::PlainText => {
-            let content = node
-                .get("content")
-                .and_then(Value::as_array)
-                .map_or(&[][..], Vec::as_slice);
+            let content = node.get("content").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             for (index, child) in content.iter().enumerate() {
                 let place = format!("{place}[{index}]");
                 let child = child
                     .as_object()
                     .filter(|child| child.get("type").and_then(Value::as_str) == Some("text"));
-                check_text(
-                    child.ok_or_else(|| format!("{place} is not a text"))?,
-                    &place,
-                    false,
-                )?;
+                check_text(child.ok_or_else(|| format!("{place} is not a text"))?, &place, false)?;
             }
             Ok(())
         }
@@ -107,10 +94,7 @@ fn check_text(node: &Map<String, Value>, place: &str, with_marks: bool) -> Resul
     if !with_marks && !marks.is_empty() {
         return Err(format!("{place} is in a codeBlock and cannot have marks"));
     }
-    let kinds: Vec<&str> = marks
-        .iter()
-        .map(|mark| mark["type"].as_str().unwrap_or_default())
-        .collect();
+    let kinds: Vec<&str> = marks.iter().map(|mark| mark["type"].as_str().unwrap_or_default()).collect();
     for (mark, kind) in marks.iter().zip(&kinds) {
         let known = MARKS.iter().find(|(name, _)| name == kind);
         let (_, attrs) = known.ok_or_else(|| format!("{place} has the unknown mark {kind:?}"))?;
@@ -119,9 +103,7 @@ fn check_text(node: &Map<String, Value>, place: &str, with_marks: bool) -> Resul
             return Err(format!("{place} has the mark {kind} twice"));
         }
     }
-    let beside_code = kinds
-        .iter()
-        .find(|kind| !["code", "link", "annotation"].contains(*kind));
+    let beside_code = kinds.iter().find(|kind| !["code", "link", "annotation"].contains(*kind));
     match beside_code {
         Some(kind) if kinds.contains(&"code") => {
             Err(format!("{place} has the mark {kind} together with code"))
@@ -156,18 +138,14 @@ fn attributes(sent: Option<&Value>, known: &[Attr], local_id: bool, place: &str)
     }
     let is_known = |name: &str| known.iter().any(|attr| attr.0 == name) || (local_id && name == "localId");
     let unknown = sent.keys().find(|name| !is_known(name));
-    unknown.map_or(Ok(()), |name| {
-        Err(format!("{place} has the unknown attribute {name:?}"))
-    })
+    unknown.map_or(Ok(()), |name| Err(format!("{place} has the unknown attribute {name:?}")))
 }
 
 fn fits(value: &Value, form: &Form) -> bool {
     match form {
         Form::Text => value.is_string(),
         Form::NonEmpty => value.as_str().is_some_and(|text| !text.is_empty()),
-        Form::Int(least, most) => value
-            .as_i64()
-            .is_some_and(|number| (*least..=*most).contains(&number)),
+        Form::Int(least, most) => value.as_i64().is_some_and(|number| (*least..=*most).contains(&number)),
         Form::Bool => value.is_boolean(),
         Form::OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
         Form::Any => true,
@@ -216,19 +194,10 @@ mod tests {
             (json!("text"), "not a text"),
             (json!({"type": "doc", "content": []}), "version"),
             (json!({"type": "doc", "version": 1}), "content"),
-            (
-                json!({"type": "doc", "version": 1, "content": [], "x": 1}),
-                "unknown key",
-            ),
+            (json!({"type": "doc", "version": 1, "content": [], "x": 1}), "unknown key"),
             (paragraph(json!({"type": "text", "text": ""})), "empty"),
-            (
-                paragraph(json!({"type": "text", "text": "x", "marks": [{"type": "bold"}]})),
-                "unknown mark",
-            ),
-            (
-                paragraph(json!({"type": "text", "text": "x", "marks": [{"type": "link"}]})),
-                "href",
-            ),
+            (paragraph(json!({"type": "text", "text": "x", "marks": [{"type": "bold"}]})), "unknown mark"),
+            (paragraph(json!({"type": "text", "text": "x", "marks": [{"type": "link"}]})), "href"),
             (
                 paragraph(
                     json!({"type": "text", "text": "x", "marks": [{"type": "code"}, {"type": "strong"}]}),
@@ -239,54 +208,24 @@ mod tests {
             (paragraph(json!({"type": "paragraph"})), "not allowed here"),
             (document(json!({"type": "html"})), "not allowed here"),
             (document(text), "not allowed here"),
-            (
-                document(json!({"type": "heading", "attrs": {"level": 7}})),
-                "level",
-            ),
+            (document(json!({"type": "heading", "attrs": {"level": 7}})), "level"),
             (document(json!({"type": "heading"})), "level"),
             (
                 document(json!({"type": "codeBlock", "content": [
                     {"type": "text", "text": "x", "marks": [{"type": "strong"}]}]})),
                 "cannot have marks",
             ),
-            (
-                document(json!({"type": "codeBlock", "content": [{"type": "hardBreak"}]})),
-                "not a text",
-            ),
-            (
-                document(json!({"type": "panel", "attrs": {"panelType": "red"}, "content": []})),
-                "panelType",
-            ),
-            (
-                document(json!({"type": "expand", "attrs": {}, "content": []})),
-                "at least 1",
-            ),
-            (
-                document(json!({"type": "bulletList", "content": []})),
-                "at least 1",
-            ),
-            (
-                document(json!({"type": "bulletList", "content": [{"type": "paragraph"}]})),
-                "not allowed here",
-            ),
-            (
-                document(json!({"type": "rule", "content": []})),
-                "cannot have content",
-            ),
-            (
-                document(json!({"type": "paragraph", "attrs": {"color": "red"}})),
-                "unknown attribute",
-            ),
-            (
-                document(json!({"type": "taskList", "attrs": {}, "content": []})),
-                "localId",
-            ),
+            (document(json!({"type": "codeBlock", "content": [{"type": "hardBreak"}]})), "not a text"),
+            (document(json!({"type": "panel", "attrs": {"panelType": "red"}, "content": []})), "panelType"),
+            (document(json!({"type": "expand", "attrs": {}, "content": []})), "at least 1"),
+            (document(json!({"type": "bulletList", "content": []})), "at least 1"),
+            (document(json!({"type": "bulletList", "content": [{"type": "paragraph"}]})), "not allowed here"),
+            (document(json!({"type": "rule", "content": []})), "cannot have content"),
+            (document(json!({"type": "paragraph", "attrs": {"color": "red"}})), "unknown attribute"),
+            (document(json!({"type": "taskList", "attrs": {}, "content": []})), "localId"),
         ] {
             let problem = validate(&sent).expect_err(&sent.to_string());
-            assert!(
-                problem.contains(reason),
-                "{problem:?} does not say {reason:?}: {sent}"
-            );
+            assert!(problem.contains(reason), "{problem:?} does not say {reason:?}: {sent}");
         }
     }
 }

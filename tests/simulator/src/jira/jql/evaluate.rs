@@ -27,11 +27,7 @@ impl Condition {
                 false
             }
             Self::Not(condition) => !condition.holds(state, issue, me)?,
-            Self::Clause {
-                field,
-                operator,
-                values,
-            } => clause(state, issue, me, (field, *operator, values))?,
+            Self::Clause { field, operator, values } => clause(state, issue, me, (field, *operator, values))?,
         })
     }
 }
@@ -45,22 +41,14 @@ fn clause(
     use Operator::*;
     let held = held(state, issue, field);
     let equal = |a: &str, b: &str| {
-        a.eq_ignore_ascii_case(if b.eq_ignore_ascii_case("currentuser()") {
-            me
-        } else {
-            b
-        })
+        a.eq_ignore_ascii_case(if b.eq_ignore_ascii_case("currentuser()") { me } else { b })
     };
-    let is_in = || {
-        held.iter()
-            .any(|held| wanted.iter().any(|wanted| equal(held, wanted)))
-    };
+    let is_in = || held.iter().any(|held| wanted.iter().any(|wanted| equal(held, wanted)));
     let contains = || {
         let words = |text: &str| text.to_lowercase();
-        wanted.iter().all(|wanted| {
-            held.iter()
-                .any(|held| words(held).contains(words(wanted).trim_end_matches('*')))
-        })
+        wanted
+            .iter()
+            .all(|wanted| held.iter().any(|held| words(held).contains(words(wanted).trim_end_matches('*'))))
     };
     Ok(match operator {
         In => is_in(),
@@ -75,9 +63,7 @@ fn clause(
                 "updated" => issue.updated,
                 "created" => issue.created,
                 other => {
-                    return Err(format!(
-                        "The operators < and > cannot be used with the field '{other}'."
-                    ));
+                    return Err(format!("The operators < and > cannot be used with the field '{other}'."));
                 }
             };
             let limit = moment(wanted.first().map_or("", String::as_str))?;
@@ -96,32 +82,19 @@ fn held(state: &State, issue: &Issue, field: &str) -> Vec<String> {
     let person = |account: &Option<String>| {
         let Some(account) = account else { return Vec::new() };
         let user = state.users.get(account);
-        let names = user
-            .map(|user| [user.name.clone(), user.email.clone()])
-            .into_iter()
-            .flatten();
-        [account.clone()]
-            .into_iter()
-            .chain(names.filter(|name| !name.is_empty()))
-            .collect()
+        let names = user.map(|user| [user.name.clone(), user.email.clone()]).into_iter().flatten();
+        [account.clone()].into_iter().chain(names.filter(|name| !name.is_empty())).collect()
     };
     let project = || {
         let key = issue.project().to_owned();
-        state
-            .projects
-            .get(&key)
-            .map(|project| project.name.clone())
-            .into_iter()
-            .chain([key])
-            .collect()
+        state.projects.get(&key).map(|project| project.name.clone()).into_iter().chain([key]).collect()
     };
     match field {
         "project" => project(),
         "key" | "issuekey" | "id" => vec![issue.key.clone(), issue.id.to_string()],
-        "status" => [issue.status.clone()]
-            .into_iter()
-            .chain(state.workflow.status_id(&issue.status))
-            .collect(),
+        "status" => {
+            [issue.status.clone()].into_iter().chain(state.workflow.status_id(&issue.status)).collect()
+        }
         "statuscategory" => {
             let status = state.workflow.status(&issue.status);
             status
@@ -159,11 +132,8 @@ fn moment(text: &str) -> Result<Timestamp, String> {
         )
     };
     let signed = text.strip_prefix('-').map(|rest| (-1, rest)).unwrap_or((1, text));
-    if let Some((number, unit)) = signed
-        .1
-        .char_indices()
-        .next_back()
-        .map(|(at, unit)| (&signed.1[..at], unit))
+    if let Some((number, unit)) =
+        signed.1.char_indices().next_back().map(|(at, unit)| (&signed.1[..at], unit))
     {
         let seconds = match unit {
             'm' => Some(60),
@@ -174,22 +144,14 @@ fn moment(text: &str) -> Result<Timestamp, String> {
         };
         if let (Ok(number), Some(seconds)) = (number.parse::<i64>(), seconds) {
             let away = number.checked_mul(seconds * signed.0).ok_or_else(wrong)?;
-            return Timestamp::now()
-                .checked_add(SignedDuration::from_secs(away))
-                .map_err(|_| wrong());
+            return Timestamp::now().checked_add(SignedDuration::from_secs(away)).map_err(|_| wrong());
         }
     }
     if let Ok(milliseconds) = text.parse() {
         return Timestamp::from_millisecond(milliseconds).map_err(|_| wrong());
     }
     let date = text.replace('/', "-");
-    let date = if date.contains(' ') {
-        date
-    } else {
-        format!("{date} 00:00")
-    };
+    let date = if date.contains(' ') { date } else { format!("{date} 00:00") };
     let date = DateTime::strptime("%Y-%m-%d %H:%M", &date).map_err(|_| wrong())?;
-    date.to_zoned(TimeZone::UTC)
-        .map(|at| at.timestamp())
-        .map_err(|_| wrong())
+    date.to_zoned(TimeZone::UTC).map(|at| at.timestamp()).map_err(|_| wrong())
 }

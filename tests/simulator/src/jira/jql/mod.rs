@@ -18,11 +18,7 @@ enum Condition {
     And(Vec<Condition>),
     Or(Vec<Condition>),
     Not(Box<Condition>),
-    Clause {
-        field: String,
-        operator: Operator,
-        values: Vec<String>,
-    },
+    Clause { field: String, operator: Operator, values: Vec<String> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,17 +40,10 @@ impl Query {
     pub(super) fn parse(jql: &str) -> Result<Self, String> {
         let mut parser = Parser::new(jql)?;
         let starts_with_order = parser.peek_word("order");
-        let condition = if parser.is_at_end() || starts_with_order {
-            None
-        } else {
-            Some(parser.any()?)
-        };
+        let condition = if parser.is_at_end() || starts_with_order { None } else { Some(parser.any()?) };
         let order = parser.order()?;
         if !parser.is_at_end() {
-            return Err(format!(
-                "Error in the JQL Query: '{}' is not expected.",
-                parser.shown()
-            ));
+            return Err(format!("Error in the JQL Query: '{}' is not expected.", parser.shown()));
         }
         Ok(Self { condition, order })
     }
@@ -73,11 +62,7 @@ impl Query {
     ) -> Result<Vec<&'a Issue>, String> {
         let mut found = Vec::new();
         for issue in issues {
-            if self
-                .condition
-                .as_ref()
-                .map_or(Ok(true), |it| it.holds(state, issue, me))?
-            {
+            if self.condition.as_ref().map_or(Ok(true), |it| it.holds(state, issue, me))? {
                 found.push(issue);
             }
         }
@@ -94,11 +79,7 @@ impl Query {
 }
 
 fn sort_key(field: &str, issue: &Issue) -> (String, i64) {
-    let number = |text: &str| {
-        text.rsplit_once('-')
-            .and_then(|(_, number)| number.parse().ok())
-            .unwrap_or(0)
-    };
+    let number = |text: &str| text.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
     match field {
         "updated" => (String::new(), issue.updated.as_millisecond()),
         "created" => (String::new(), issue.created.as_millisecond()),

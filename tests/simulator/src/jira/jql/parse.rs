@@ -48,18 +48,12 @@ fn tokens(jql: &str) -> Result<Vec<Token>, String> {
             let ends = |c: char| c.is_whitespace() || "=!~<>(),\"'".contains(c);
             let end = rest.find(ends).unwrap_or(rest.len());
             if end == 0 {
-                return Err(format!(
-                    "Error in the JQL Query: the character '{first}' is not expected."
-                ));
+                return Err(format!("Error in the JQL Query: the character '{first}' is not expected."));
             }
             let (word, after) = rest.split_at(end);
             // A function: its name with the brackets.
             let call = after.strip_prefix("()");
-            tokens.push(Token::Word(if call.is_some() {
-                format!("{word}()")
-            } else {
-                word.to_owned()
-            }));
+            tokens.push(Token::Word(if call.is_some() { format!("{word}()") } else { word.to_owned() }));
             rest = call.unwrap_or(after);
         }
         rest = rest.trim_start();
@@ -88,10 +82,7 @@ pub(super) struct Parser {
 
 impl Parser {
     pub(super) fn new(jql: &str) -> Result<Self, String> {
-        Ok(Self {
-            tokens: tokens(jql)?,
-            next: 0,
-        })
+        Ok(Self { tokens: tokens(jql)?, next: 0 })
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -123,10 +114,7 @@ impl Parser {
     }
 
     fn expected(&self, what: &str) -> String {
-        format!(
-            "Error in the JQL Query: expecting {what} but got '{}'.",
-            self.shown()
-        )
+        format!("Error in the JQL Query: expecting {what} but got '{}'.", self.shown())
     }
 
     pub(super) fn any(&mut self) -> Result<Condition, String> {
@@ -151,24 +139,14 @@ impl Parser {
         }
         if self.sign("(") {
             let inner = self.any()?;
-            return if self.sign(")") {
-                Ok(inner)
-            } else {
-                Err(self.expected("')'"))
-            };
+            return if self.sign(")") { Ok(inner) } else { Err(self.expected("')'")) };
         }
         let field = self.value()?.to_lowercase();
         if !FIELDS.contains(&&*field) {
-            return Err(format!(
-                "Field '{field}' does not exist or you do not have permission to view it."
-            ));
+            return Err(format!("Field '{field}' does not exist or you do not have permission to view it."));
         }
         let (operator, values) = self.comparison()?;
-        Ok(Condition::Clause {
-            field,
-            operator,
-            values,
-        })
+        Ok(Condition::Clause { field, operator, values })
     }
 
     fn comparison(&mut self) -> Result<(Operator, Vec<String>), String> {
@@ -190,11 +168,7 @@ impl Parser {
         if self.word("is") {
             let operator = if self.word("not") { NotEmpty } else { Empty };
             let empty = self.word("empty") || self.word("null");
-            return if empty {
-                Ok((operator, Vec::new()))
-            } else {
-                Err(self.expected("EMPTY"))
-            };
+            return if empty { Ok((operator, Vec::new())) } else { Err(self.expected("EMPTY")) };
         }
         let operator = if self.word("not") { NotIn } else { In };
         if !self.word("in") || !self.sign("(") {
@@ -204,11 +178,7 @@ impl Parser {
         while self.sign(",") {
             values.push(self.value()?);
         }
-        if self.sign(")") {
-            Ok((operator, values))
-        } else {
-            Err(self.expected("')'"))
-        }
+        if self.sign(")") { Ok((operator, values)) } else { Err(self.expected("')'")) }
     }
 
     fn value(&mut self) -> Result<String, String> {
@@ -228,9 +198,7 @@ impl Parser {
         if !self.word("by") {
             return Err(self.expected("'by'"));
         }
-        let sortable = [
-            "updated", "created", "key", "issuekey", "id", "status", "summary", "priority",
-        ];
+        let sortable = ["updated", "created", "key", "issuekey", "id", "status", "summary", "priority"];
         let mut order = Vec::new();
         loop {
             let field = self.value()?.to_lowercase();
@@ -243,10 +211,6 @@ impl Parser {
                 break;
             }
         }
-        if order.len() > ORDER_LIMIT {
-            Err("More than 7 fields in ORDER BY.".to_owned())
-        } else {
-            Ok(order)
-        }
+        if order.len() > ORDER_LIMIT { Err("More than 7 fields in ORDER BY.".to_owned()) } else { Ok(order) }
     }
 }

@@ -88,13 +88,8 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, String> {
 }
 
 fn check_message(message: &Value, place: &str, version: &str) -> Result<(), String> {
-    let fields = message
-        .as_object()
-        .ok_or_else(|| format!("{place}: Input should be an object"))?;
-    if let Some(key) = fields
-        .keys()
-        .find(|key| !["role", "content"].contains(&key.as_str()))
-    {
+    let fields = message.as_object().ok_or_else(|| format!("{place}: Input should be an object"))?;
+    if let Some(key) = fields.keys().find(|key| !["role", "content"].contains(&key.as_str())) {
         return Err(format!("{place}.{key}: Extra inputs are not permitted"));
     }
     let role = message["role"].as_str().unwrap_or_default();
@@ -110,10 +105,9 @@ fn check_message(message: &Value, place: &str, version: &str) -> Result<(), Stri
         document || (role == "user" && citations)
     });
     match refused {
-        Some(block) if version == NEWEST => Err(format!(
-            "{place}: {} is not supported here on {NEWEST}",
-            block["type"]
-        )),
+        Some(block) if version == NEWEST => {
+            Err(format!("{place}: {} is not supported here on {NEWEST}", block["type"]))
+        }
         _ => Ok(()),
     }
 }

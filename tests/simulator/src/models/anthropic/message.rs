@@ -64,11 +64,7 @@ impl Message {
 
     pub(super) fn whole(self) -> Response {
         if let Some(Failure::ErrorEvent { kind, .. }) = &self.reply.failure {
-            return error(
-                if kind == "overloaded_error" { 529 } else { 500 },
-                kind,
-                "as the script wants it",
-            );
+            return error(if kind == "overloaded_error" { 529 } else { 500 }, kind, "as the script wants it");
         }
         let mut message = self.head();
         let thinking = self
@@ -85,11 +81,7 @@ impl Message {
         if !self.reply.usage.absent {
             message["usage"] = self.usage(self.reply.output_tokens());
         }
-        stream::respond_whole(
-            "application/json",
-            message.to_string(),
-            self.reply.failure.as_ref(),
-        )
+        stream::respond_whole("application/json", message.to_string(), self.reply.failure.as_ref())
     }
 
     pub(super) fn streamed(self) -> Response {
@@ -97,34 +89,20 @@ impl Message {
         if !self.reply.usage.absent {
             start["usage"] = self.usage(1);
         }
-        let mut events = vec![
-            event("message_start", json!({"message": start})),
-            event("ping", json!({})),
-        ];
+        let mut events = vec![event("message_start", json!({"message": start})), event("ping", json!({}))];
         let mut index = 0;
         if let Some(thinking) = &self.reply.thinking {
             let deltas = vec![
                 json!({"type": "thinking_delta", "thinking": thinking}),
                 json!({"type": "signature_delta", "signature": "c2ln"}),
             ];
-            events.extend(block(
-                index,
-                json!({"type": "thinking", "thinking": "", "signature": ""}),
-                deltas,
-            ));
+            events.extend(block(index, json!({"type": "thinking", "thinking": "", "signature": ""}), deltas));
             index += 1;
         }
         if !self.reply.text.is_empty() {
             let pieces = self.reply.pieces();
-            let deltas = pieces
-                .iter()
-                .map(|text| json!({"type": "text_delta", "text": text}))
-                .collect();
-            events.extend(block(
-                index,
-                json!({"type": "text", "text": "", "citations": null}),
-                deltas,
-            ));
+            let deltas = pieces.iter().map(|text| json!({"type": "text_delta", "text": text})).collect();
+            events.extend(block(index, json!({"type": "text", "text": "", "citations": null}), deltas));
         }
         let delta = json!({
             "container": null, "stop_reason": self.stop_reason(), "stop_sequence": null,
@@ -136,28 +114,16 @@ impl Message {
         }
         events.push(event("message_delta", end));
         events.push(event("message_stop", json!({})));
-        stream::respond(
-            "text/event-stream; charset=utf-8",
-            events,
-            self.reply.failure.as_ref(),
-            |kind| {
-                event(
-                    "error",
-                    json!({"error": {"type": kind, "message": "as the script wants it"}}),
-                )
-            },
-        )
+        stream::respond("text/event-stream; charset=utf-8", events, self.reply.failure.as_ref(), |kind| {
+            event("error", json!({"error": {"type": kind, "message": "as the script wants it"}}))
+        })
     }
 }
 
 fn block(index: usize, start: Value, deltas: Vec<Value>) -> Vec<String> {
-    let start = event(
-        "content_block_start",
-        json!({"index": index, "content_block": start}),
-    );
-    let deltas = deltas
-        .into_iter()
-        .map(|delta| event("content_block_delta", json!({"index": index, "delta": delta})));
+    let start = event("content_block_start", json!({"index": index, "content_block": start}));
+    let deltas =
+        deltas.into_iter().map(|delta| event("content_block_delta", json!({"index": index, "delta": delta})));
     let stop = event("content_block_stop", json!({"index": index}));
     std::iter::once(start).chain(deltas).chain([stop]).collect()
 }

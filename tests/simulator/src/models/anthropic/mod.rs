@@ -57,17 +57,8 @@ pub(in crate::models) async fn messages(
     }
     let usage = models.lock().cache.account(&body);
     let number = models.lock().calls.len();
-    let message = Message {
-        id: format!("msg_sim{number:06}"),
-        model,
-        usage,
-        reply,
-    };
-    let mut response = if body["stream"] == true {
-        message.streamed()
-    } else {
-        message.whole()
-    };
+    let message = Message { id: format!("msg_sim{number:06}"), model, usage, reply };
+    let mut response = if body["stream"] == true { message.streamed() } else { message.whole() };
     if let Ok(id) = HeaderValue::from_str(&format!("req_sim{number:06}")) {
         response.headers_mut().insert("request-id", id);
     }
@@ -96,9 +87,7 @@ pub(in crate::models) fn error(code: u16, kind: &str, message: &str) -> Response
     let body = json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_sim"});
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, Json(body)).into_response();
-    response
-        .headers_mut()
-        .insert("request-id", HeaderValue::from_static("req_sim"));
+    response.headers_mut().insert("request-id", HeaderValue::from_static("req_sim"));
     response
 }
 
@@ -125,26 +114,15 @@ fn failed(code: u16, retry_after: Option<u32>) -> Response {
     }
     headers.insert(
         "x-should-retry",
-        HeaderValue::from_static(if code == 429 || code >= 500 {
-            "true"
-        } else {
-            "false"
-        }),
+        HeaderValue::from_static(if code == 429 || code >= 500 { "true" } else { "false" }),
     );
     response
 }
 
 fn prompt(body: &Value) -> String {
-    let messages = body["messages"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|message| &message["content"]);
+    let messages = body["messages"].as_array().into_iter().flatten().map(|message| &message["content"]);
     let parts = std::iter::once(&body["system"]).chain(messages).map(text);
-    parts
-        .filter(|text| !text.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    parts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 fn text(content: &Value) -> String {
