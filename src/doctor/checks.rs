@@ -46,13 +46,13 @@ pub(super) async fn queue(config: &Config, http: &Http) -> Vec<Finding> {
     let mut findings = vec![Finding::fine("queue", "RabbitMQ answers")];
     match broker.check_topology().await {
         Ok(problems) if problems.is_empty() => {
-            findings.push(Finding::fine("queue", "the topology is complete"))
+            findings.push(Finding::fine("queue", "the topology is complete"));
         }
         Ok(problems) => findings.extend(problems.iter().map(|problem| {
             Finding::broken("queue", problem.to_string(), "jira-agent-producer topology apply")
         })),
         Err(error) => {
-            findings.push(Finding::broken("queue", error.to_string(), "let the user read the queues"))
+            findings.push(Finding::broken("queue", error.to_string(), "let the user read the queues"));
         }
     }
     findings.push(consumer_timeout(config, http).await);

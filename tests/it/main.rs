@@ -3,3 +3,7 @@
 
 mod broker;
 mod queue;
+mod world;
+
+mod kill;
+mod run;

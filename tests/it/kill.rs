@@ -1,0 +1,109 @@
+//! A worker that is killed anywhere, by a real SIGKILL, leaves a run that ends as if nothing had happened.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use jira_agent_simulator::models::{Reply, Rule};
+use jira_agent_worker::crash::POINTS;
+
+use crate::world::{BRANCH, NEEDED, PLAN, REPOSITORY, TICKET, World};
+
+const ONCE: [&str; 4] = ["run", "--once", "--idle-exit", "20s"];
+
+/// Kills a first worker at `point` and lets a second one finish; false when a run never comes past that point.
+async fn die_and_go_on(world: &World, point: &str) -> bool {
+    let first = world.work(&ONCE, &[("JIRA_AGENT_CRASH_AT", point)]).await;
+    if first.status.success() {
+        return false;
+    }
+    assert_eq!(first.status.signal(), Some(9), "killed at {point}: {}", first.log);
+    world.work_off().await;
+    true
+}
+
+async fn quickfix(point: &'static str) {
+    let world = World::new().await;
+    world.publish(TICKET).await;
+    assert!(die_and_go_on(&world, point).await, "the run never came to {point}");
+    world.assert_fixed().await;
+    let calls = world.simulator.models().calls().len();
+    let paid_twice = ["edit:done", "check:done", "publish:committed"].contains(&point);
+    assert_eq!(calls, if paid_twice { 2 } else { 1 }, "model calls after dying at {point}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quickfix_ends_the_same_wherever_its_worker_is_killed() {
+    let mut killed = Vec::new();
+    for points in POINTS.chunks(4) {
+        let runs = points.iter().map(|point| tokio::spawn(quickfix(point)));
+        for (run, point) in runs.collect::<Vec<_>>().into_iter().zip(points) {
+            run.await.unwrap();
+            killed.push(*point);
+        }
+    }
+    println!("killed and recovered at {} of {} points: {}", killed.len(), POINTS.len(), killed.join(", "));
+    assert_eq!(killed, POINTS);
+}
+
+async fn plan(point: &'static str) -> bool {
+    let world = World::speechless().await;
+    world.answer(Rule::new(NEEDED, Reply::text(PLAN)).unwrap());
+    world.publish(r#"{"issue_id": "PROJ-1", "mode": "plan"}"#).await;
+    let died = die_and_go_on(&world, point).await;
+    let github = world.simulator.github();
+    let pulls = world.pulls();
+    assert_eq!(pulls.len(), 1, "{point}");
+    assert_eq!(pulls[0].issue.labels, ["ai-agent", "plan-pending"], "{point}");
+    assert_eq!(github.comments(REPOSITORY, pulls[0].issue.number).len(), 1, "{point}");
+    assert_eq!(github.commits(REPOSITORY, BRANCH).len(), 2, "{point}");
+    assert_eq!(world.comments().len(), 1, "{point}");
+    assert_eq!(world.depths().await, [], "{point}");
+    world.finish().await;
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_ends_the_same_wherever_its_worker_is_killed() {
+    let mut killed = 0;
+    for points in POINTS.chunks(4) {
+        let runs: Vec<_> = points.iter().map(|point| tokio::spawn(plan(point))).collect();
+        for run in runs {
+            killed += usize::from(run.await.unwrap());
+        }
+    }
+    println!("a plan was killed and recovered at {killed} points");
+    assert!(killed >= POINTS.len() - 3, "a plan has no check and does not move the ticket");
+}
+
+async fn github_issue(point: &'static str) -> bool {
+    let world = World::new().await;
+    let number = world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
+    let url = world.simulator.url();
+    world.publish(&format!(r#"{{"repo_url": "{url}/{REPOSITORY}", "issue_id": {number}}}"#)).await;
+    let died = die_and_go_on(&world, point).await;
+    let github = world.simulator.github();
+    assert_eq!(world.pulls().len(), 1, "{point}");
+    assert_eq!(github.commits(REPOSITORY, &format!("ai-agent/issue-{number}")).len(), 2, "{point}");
+    let comments = github.comments(REPOSITORY, number);
+    for kind in ["<!-- jira-agent:report:", "<!-- jira-agent:memory:"] {
+        let count = comments.iter().filter(|comment| comment.body.contains(kind)).count();
+        assert_eq!(count, 1, "{kind} after {point}");
+    }
+    assert_eq!(comments.len(), 2, "{point}");
+    assert_eq!(world.depths().await, [], "{point}");
+    world.finish().await;
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_github_issue_ends_the_same_wherever_its_worker_is_killed() {
+    let mut killed = 0;
+    for points in POINTS.chunks(4) {
+        let runs: Vec<_> = points.iter().map(|point| tokio::spawn(github_issue(point))).collect();
+        for run in runs {
+            killed += usize::from(run.await.unwrap());
+        }
+    }
+    println!("a GitHub issue was killed and recovered at {killed} points");
+    assert!(killed >= POINTS.len() - 2, "only moving and assigning are Jira's");
+}
