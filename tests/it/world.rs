@@ -30,7 +30,7 @@ pub const REPORTER: &str = "712020:9c0d1e2f-sam";
 /// The line that the fix needs to see.
 pub const NEEDED: &str = r"total = total \+ item\.price;";
 /// The reply that mends it.
-pub const REPLY: &str = include_str!("../../standalone/src/demo/reply.txt");
+pub const REPLY: &str = include_str!("../fixtures/shop-reply.txt");
 /// The plan, for mode `plan`.
 pub const PLAN: &str = r#"```json
 {"version": 1, "summary": "Charge for every piece",
@@ -41,12 +41,12 @@ pub const PLAN: &str = r#"```json
 const PATIENCE: Duration = Duration::from_secs(90);
 
 const FILES: [(&str, &[u8]); 6] = [
-    ("Cargo.toml", include_bytes!("../../standalone/src/demo/shop/Cargo.toml.txt")),
-    ("README.md", include_bytes!("../../standalone/src/demo/shop/README.md")),
-    ("src/cart.rs", include_bytes!("../../standalone/src/demo/shop/src/cart.rs")),
-    ("src/invoice.rs", include_bytes!("../../standalone/src/demo/shop/src/invoice.rs")),
-    ("src/lib.rs", include_bytes!("../../standalone/src/demo/shop/src/lib.rs")),
-    ("src/price.rs", include_bytes!("../../standalone/src/demo/shop/src/price.rs")),
+    ("Cargo.toml", include_bytes!("../fixtures/shop/Cargo.toml.txt")),
+    ("README.md", include_bytes!("../fixtures/shop/README.md")),
+    ("src/cart.rs", include_bytes!("../fixtures/shop/src/cart.rs")),
+    ("src/invoice.rs", include_bytes!("../fixtures/shop/src/invoice.rs")),
+    ("src/lib.rs", include_bytes!("../fixtures/shop/src/lib.rs")),
+    ("src/price.rs", include_bytes!("../fixtures/shop/src/price.rs")),
 ];
 
 /// Everything around a worker.
