@@ -77,7 +77,8 @@ async fn a_plan_ends_the_same_wherever_its_worker_is_killed() {
 
 async fn github_issue(point: &'static str) -> bool {
     let world = World::new().await;
-    let number = world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
+    let number =
+        world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
     let url = world.simulator.url();
     world.publish(&format!(r#"{{"repo_url": "{url}/{REPOSITORY}", "issue_id": {number}}}"#)).await;
     let died = die_and_go_on(&world, point).await;

@@ -12,7 +12,9 @@ async fn a_bare_key_becomes_a_pull_request_and_an_updated_ticket() {
     world.work_once().await;
     world.assert_fixed().await;
     let body = world.pulls()[0].issue.body.clone().unwrap_or_default();
-    for part in ["src/cart.rs", "syntax: 1 file parsed, no new errors", "tests: not run", "scripted", "about $"] {
+    for part in
+        ["src/cart.rs", "syntax: 1 file parsed, no new errors", "tests: not run", "scripted", "about $"]
+    {
         assert!(body.contains(part), "{part} is missing in: {body}");
     }
     assert_eq!(world.simulator.models().calls().len(), 1);
@@ -40,7 +42,8 @@ async fn a_full_task_is_carried_out_as_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_a_github_issue_becomes_a_pull_request_that_closes_it() {
     let world = World::new().await;
-    let number = world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
+    let number =
+        world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
     let url = world.simulator.url();
     let body = serde_json::json!({"repo_url": format!("{url}/{REPOSITORY}"), "issue_id": number, "trigger_user": "sam"});
     world.publish(&body.to_string()).await;

@@ -92,7 +92,12 @@ impl World {
         let jira = simulator.jira();
         for (account_id, name) in [(REVIEWER, "Riley"), (REPORTER, "Sam")] {
             let email = format!("{name}@example.com");
-            jira.add_user(User { account_id: account_id.to_owned(), name: name.to_owned(), email, active: true });
+            jira.add_user(User {
+                account_id: account_id.to_owned(),
+                name: name.to_owned(),
+                email,
+                active: true,
+            });
         }
         jira.add_issue(ticket(TICKET)).unwrap();
         let github = simulator.github().clone();
@@ -198,7 +203,11 @@ projects = ["PROJ"]
         let path = self.dir.path().join(format!("worker-{number}.log"));
         let log = std::fs::File::create(&path).unwrap();
         let mut command = self.command("jira-agent-worker");
-        command.args(arguments).envs(environment.iter().copied()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
         (command.spawn().unwrap(), path)
     }
 
@@ -280,7 +289,11 @@ projects = ["PROJ"]
         assert_eq!(issue.transitions().len(), 1, "moved once");
         let comments = self.comments();
         assert_eq!(comments.len(), 1, "one comment: {comments:?}");
-        assert!(comments[0].contains(&format!("/{REPOSITORY}/pull/{}", pull.issue.number)), "{}", comments[0]);
+        assert!(
+            comments[0].contains(&format!("/{REPOSITORY}/pull/{}", pull.issue.number)),
+            "{}",
+            comments[0]
+        );
         assert!(comments[0].contains("I opened"), "{}", comments[0]);
         assert_eq!(self.depths().await, []);
     }
@@ -289,7 +302,11 @@ projects = ["PROJ"]
     /// secret stands where it must not.
     pub async fn finish(self) {
         self.simulator.assert_no_problems();
-        assert_eq!(self.simulator.faults().unfired(), Vec::<String>::new(), "a fault that never came tests nothing");
+        assert_eq!(
+            self.simulator.faults().unfired(),
+            Vec::<String>::new(),
+            "a fault that never came tests nothing"
+        );
         let left = std::fs::read_dir(self.workspaces()).map(|entries| entries.count()).unwrap_or_default();
         assert_eq!(left, 0, "workspaces are removed");
         let password = self.broker.url().password().unwrap_or_default().to_owned();

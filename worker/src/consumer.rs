@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jira_agent::domain::{CommentMarker, EventKind, Outcome, Task, TaskBody};
 use jira_agent::queue::{Consumer, Delivery, QueueError, Retry, Settled, TaskQueue};
 use jira_agent::retry::{RetryPolicy, Waits};
@@ -18,6 +18,9 @@ use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::claim::LeaseSource;
 use crate::text;
+
+/// Rate limits are waited for without using up attempts, but not for ever.
+const FREE_WAITING: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long a worker runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -237,9 +240,8 @@ impl Worker {
         let reason = self.services.redactor.redact(&format!("{error:#}")).into_owned();
         let attempt = delivery.info.attempt;
         match failure::classify(error) {
-            Disposition::Retry { after, counts }
-                if !counts || attempt < self.services.config.worker.max_attempts =>
-            {
+            Disposition::Retry { after, counts } if self.may_retry(&delivery, counts) => {
+                let counts = counts || is_old(&delivery);
                 let after = after.unwrap_or_else(|| failure::wait_after(attempt));
                 tracing::warn!(reason, after_s = after.as_secs(), "the attempt failed; the task waits");
                 log.record(EventKind::Retried, json!({"reason": reason, "after_s": after.as_secs()})).await;
@@ -254,6 +256,12 @@ impl Worker {
                 handled
             }
         }
+    }
+
+    /// Whether the task may wait for another attempt. A wait that does not count as one is free for a day only.
+    fn may_retry(&self, delivery: &Delivery, counts: bool) -> bool {
+        let free = !counts && !is_old(delivery);
+        free || delivery.info.attempt < self.services.config.worker.max_attempts
     }
 
     /// Tells the ticket why its run failed; what cannot be told stands in the reason on the dead-letter queue.
@@ -283,6 +291,12 @@ enum Interrupted {
     No(anyhow::Result<Attempt>),
     Lost,
     Drained,
+}
+
+/// Whether the task has been on its way for longer than a service may ask it to wait without counting attempts.
+fn is_old(delivery: &Delivery) -> bool {
+    let published = delivery.info.first_published;
+    published.is_some_and(|published| Timestamp::now().duration_since(published) > FREE_WAITING)
 }
 
 fn too_long(deadline: Duration) -> anyhow::Error {

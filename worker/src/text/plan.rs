@@ -11,8 +11,14 @@ pub fn plan_message(ticket: &TicketKey, plan: &Plan, run: TaskId, author: &str) 
     format!(
         "{}\n\n```json\n{}\n```\n\n{RUN_TRAILER}: {run}\nSigned-off-by: {author}\n",
         pull_request_title(ticket, &format!("Plan: {}", plan.summary)),
-        plan.to_json(),
+        inert_json(&plan.to_json()),
     )
+}
+
+/// The same JSON without anything that a service acts on in a commit message: `#`, `@`, links and `GH-12`, which JSON
+/// lets us write as escapes. It reads back equal.
+fn inert_json(json: &str) -> String {
+    json.replace('#', r"\u0023").replace('@', r"\u0040").replace("://", r":\/\/").replace("GH-", r"G\u0048-")
 }
 
 /// The plan for people, as the description of the draft pull request.
@@ -89,4 +95,28 @@ fn counted(number: usize, noun: &str) -> String {
 
 fn open_questions(number: usize) -> String {
     if number == 1 { "is 1 question".to_owned() } else { format!("are {number} questions") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompt::parse_plan;
+
+    #[test]
+    fn the_plan_commit_reads_back_as_the_plan_and_holds_nothing_that_acts() {
+        let json = r#"{"version":1,"summary":"Fixes #12 @all","changes":[{"path":"a.rs","action":"change",
+            "why":"PROJ-1 #done, closes GH-3 and https://github.com/a/b/issues/4"}],"strategy":"","tests":[],"risks":[],"questions":[]}"#;
+        let plan = parse_plan(json).unwrap();
+        let ticket = "PROJ-1".parse().unwrap();
+        let run = "01K9ZW4R7M1S8T3V5X7Z9B1D3F".parse().unwrap();
+        let message = plan_message(&ticket, &plan, run, "jira-agent <a@b.example>");
+        assert_eq!(parse_plan(&message).unwrap(), plan);
+        let (_, json) = message.split_once("```json").unwrap();
+        for acting in ["#12", "#done", "GH-3", "://", "@all"] {
+            assert!(!json.contains(acting), "{acting} in {json}");
+        }
+        let author = "jira-agent <a@b.example>";
+        assert!(message.starts_with("PROJ-1: Plan: Fixes issue"), "{message}");
+        assert!(message.ends_with(&format!("Jira-Agent-Run: {run}\nSigned-off-by: {author}\n")), "{message}");
+    }
 }
