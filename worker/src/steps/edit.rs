@@ -34,7 +34,7 @@ pub async fn write(
 /// Has the model mend a patch that a check has refused.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn correct(
     services: &Services,
     claimed: &Claimed,
