@@ -21,17 +21,17 @@ pub async fn report(
 ) -> anyhow::Result<Reported> {
     let key = &claimed.task.ticket;
     let is_change = matches!(published.content, Content::Change(_));
-    let mut unmoved = None;
+    let mut moved = None;
     if let (TicketKey::Jira(issue), Some(jira)) = (key, services.tickets.jira()) {
         if is_change {
-            unmoved = hand_over(services, jira, issue).await?;
+            moved = Some(hand_over(services, jira, issue).await?);
         }
         link(jira, issue, published).await?;
     }
     crash::point("report:linked");
     let comment = match &published.content {
         Content::Change(note) => {
-            text::result_comment(&published.facts, note, published.opened, unmoved.as_deref())
+            text::result_comment(&published.facts, note, published.opened, moved.as_ref())
         }
         Content::Plan(plan) => text::plan_ticket_comment(&published.facts, plan),
     };
@@ -43,12 +43,8 @@ pub async fn report(
     Ok(Reported { outcome })
 }
 
-/// Moves the ticket to review and gives it to the reviewer; the states it could go to when it could not be moved.
-async fn hand_over(
-    services: &Services,
-    jira: &Jira,
-    issue: &IssueKey,
-) -> anyhow::Result<Option<Vec<String>>> {
+/// Moves the ticket to review and gives it to the reviewer, also when it could not be moved.
+async fn hand_over(services: &Services, jira: &Jira, issue: &IssueKey) -> anyhow::Result<MoveOutcome> {
     let config = &services.config.jira;
     let moved = jira.move_to(issue, &config.review_states).await.context("moving the ticket")?;
     crash::point("report:moved");
@@ -56,13 +52,7 @@ async fn hand_over(
         jira.assign(issue, reviewer).await.context("assigning the ticket to the reviewer")?;
     }
     crash::point("report:assigned");
-    Ok(match moved {
-        MoveOutcome::Already { .. } | MoveOutcome::Moved { .. } => None,
-        MoveOutcome::Unreachable { available } => Some(available),
-        MoveOutcome::NeedsFields { transition, fields } => {
-            Some(vec![format!("{transition} (needs {})", fields.join(", "))])
-        }
-    })
+    Ok(moved)
 }
 
 async fn link(jira: &Jira, issue: &IssueKey, published: &Published) -> anyhow::Result<()> {

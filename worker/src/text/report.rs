@@ -1,6 +1,7 @@
 //! The pull request and the comments on the ticket.
 
 use jira_agent::domain::{BranchName, Outcome, TaskId, Ticket, TicketKey};
+use jira_agent::jira::MoveOutcome;
 
 use super::{ChangeNote, neutral_line, neutral_text};
 
@@ -81,13 +82,14 @@ fn spent(note: &ChangeNote) -> String {
     )
 }
 
-/// The comment on the ticket when a pull request holds a change.
+/// The comment on the ticket when a pull request holds a change; `moved` is what became of the ticket's state, where
+/// it has one to move.
 #[must_use]
 pub fn result_comment(
     facts: &PullRequestFacts,
     note: &ChangeNote,
     opened: bool,
-    unmoved: Option<&[String]>,
+    moved: Option<&MoveOutcome>,
 ) -> String {
     let done = if opened { "I opened" } else { "I updated" };
     let mut text = format!(
@@ -101,25 +103,34 @@ pub fn result_comment(
         text.push_str(&format!("- {check}\n"));
     }
     text.push_str("- tests: not run\n");
-    if let Some(states) = unmoved {
-        text.push_str(&format!("\n{}\n", cannot_move(states)));
+    if let Some(why) = moved.and_then(cannot_move) {
+        text.push_str(&format!("\n{why}\n"));
     }
     text.push_str(&format!("\nUsed: {}.\n", spent(note)));
     text
 }
 
 /// Says that the ticket stayed where it is, and why.
-fn cannot_move(available: &[String]) -> String {
-    if available.is_empty() {
-        return "I could not move this ticket: my account sees no transition from its present state. It needs the \
-                permission \"Transition issues\", or a person moves the ticket."
-            .to_owned();
+fn cannot_move(moved: &MoveOutcome) -> Option<String> {
+    let list =
+        |names: &[String]| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    match moved {
+        MoveOutcome::Already { .. } | MoveOutcome::Moved { .. } => None,
+        MoveOutcome::Unreachable { available } if available.is_empty() => Some(
+            "I could not move this ticket: my account sees no transition from its present state. It needs the \
+             permission \"Transition issues\", or a person moves the ticket."
+                .to_owned(),
+        ),
+        MoveOutcome::Unreachable { available } => Some(format!(
+            "I could not move this ticket: none of the states in `jira.review_states` can be reached from here. \
+             It could go to: {}.",
+            list(available)
+        )),
+        MoveOutcome::NeedsFields { transition, fields } => Some(format!(
+            "I could not move this ticket: \"{transition}\" asks for {}, which a person has to fill in.",
+            list(fields)
+        )),
     }
-    let names = available.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    format!(
-        "I could not move this ticket: none of the states in `jira.review_states` can be reached from here. \
-         It could go to: {names}."
-    )
 }
 
 /// The comment on the ticket for an end without a pull request; `None` where nothing is said.
@@ -232,8 +243,9 @@ mod tests {
             branch: "ai/PROJ-1".parse().unwrap(),
             branch_url: "https://git.example/acme/shop/tree/ai/PROJ-1".to_owned(),
         };
-        let states = ["Selected".to_owned(), "Done".to_owned()];
-        insta::assert_snapshot!(result_comment(&facts, &note("PROJ-1"), true, Some(&states)), @r#"
+        let available = vec!["Selected".to_owned(), "Done".to_owned()];
+        let unreachable = MoveOutcome::Unreachable { available };
+        insta::assert_snapshot!(result_comment(&facts, &note("PROJ-1"), true, Some(&unreachable)), @r#"
         I opened pull request [#4: PROJ-1: Charge for every item](https://git.example/acme/shop/pull/4) from branch [`ai/PROJ-1`](https://git.example/acme/shop/tree/ai/PROJ-1).
 
         The total ignored the quantity.
@@ -245,7 +257,11 @@ mod tests {
 
         Used: model `claude-x`, 1200 tokens read and 80 written, about $0.0125, run `01K9ZW4R7M1S8T3V5X7Z9B1D3F`.
         "#);
-        assert!(result_comment(&facts, &note("PROJ-1"), false, Some(&[])).contains("Transition issues"));
+        let says = |moved, part| result_comment(&facts, &note("PROJ-1"), false, Some(&moved)).contains(part);
+        assert!(says(MoveOutcome::Unreachable { available: vec![] }, "Transition issues"));
+        let (transition, fields) = ("Send".to_owned(), vec!["Cause".to_owned()]);
+        assert!(says(MoveOutcome::NeedsFields { transition, fields }, "\"Send\" asks for \"Cause\","));
+        assert!(!says(MoveOutcome::Moved { to: "Review".to_owned() }, "could not move"));
     }
 
     #[test]
