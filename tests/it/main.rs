@@ -6,4 +6,5 @@ mod queue;
 mod world;
 
 mod kill;
+mod misbehave;
 mod run;

@@ -81,7 +81,7 @@ fn spent(note: &ChangeNote) -> String {
     )
 }
 
-/// The comment on the ticket when a pull request holds a change.
+/// The comment on the ticket when a pull request holds a change; `notes` say what could not be done besides.
 #[must_use]
 pub fn result_comment(facts: &PullRequestFacts, note: &ChangeNote, opened: bool, notes: &[String]) -> String {
     let done = if opened { "I opened" } else { "I updated" };
@@ -113,8 +113,8 @@ pub fn refused(doing: &str, why: &str) -> String {
 #[must_use]
 pub fn needs_fields(transition: &str, fields: &[String]) -> String {
     format!(
-        "I could not move this ticket: the transition \"{transition}\" asks for {}, which a person has to fill.",
-        fields.join(", ")
+        "I could not move this ticket: \"{transition}\" asks for {}, which a person has to fill in.",
+        quoted(fields)
     )
 }
 
@@ -126,11 +126,6 @@ pub fn cannot_move(available: &[String]) -> String {
                 permission \"Transition issues\", or a person moves the ticket."
             .to_owned();
     }
-    let names = available.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    format!(
-        "I could not move this ticket: none of the states in `jira.review_states` can be reached from here. \
-         It could go to: {names}."
-    )
 }
 
 /// The comment on the ticket for an end without a pull request; `None` where nothing is said.
