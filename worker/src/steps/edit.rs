@@ -112,12 +112,18 @@ struct Talk<'run> {
     draft: Draft,
 }
 
+/// How many blocks that did not apply a person is told of.
+const SHOWN_FAILURES: usize = 5;
+
 /// What one reply has come to.
 enum Turn {
     Done(Patch, Written),
     End(Outcome),
-    /// It has to be said again; what was wrong, for the model.
-    Again(String),
+    /// It has to be said again: what was wrong, for the model and in short for people.
+    Again {
+        problem: String,
+        why: String,
+    },
 }
 
 struct Written {
@@ -137,11 +143,11 @@ impl Talk<'_> {
             match self.turn(&reply, &mut said).await? {
                 Turn::Done(patch, written) => return Ok(self.finish(patch, written)),
                 Turn::End(outcome) => return Ok(Next::End(outcome)),
-                Turn::Again(problem) if repairs == 0 => {
-                    let reason = format!("I could not write a patch that applies: {}", first_lines(&problem));
+                Turn::Again { why, .. } if repairs == 0 => {
+                    let reason = format!("I could not write a patch that applies: {why}");
                     return Ok(Next::End(Outcome::NeedsHuman { reason }));
                 }
-                Turn::Again(problem) => {
+                Turn::Again { problem, .. } => {
                     repairs -= 1;
                     tracing::info!(
                         repairs_left = repairs,
@@ -173,15 +179,20 @@ impl Talk<'_> {
         }
         let blocks = match edit::parse(&blocks) {
             Ok(blocks) => blocks,
-            Err(problem) => return Ok(Turn::Again(problem.to_string())),
+            Err(problem) => {
+                let why = "the model's reply is not in the form of edit blocks".to_owned();
+                return Ok(Turn::Again { problem: problem.to_string(), why });
+            }
         };
         let draft = std::mem::replace(&mut self.draft, Draft::Nothing);
         match self.desk.apply(draft, blocks).await? {
             Ok(patch) => Ok(self.judge(patch, said.take())),
             Err(rejection) => {
                 let problem = rejection.for_model();
+                let failures = rejection.failures.iter().take(SHOWN_FAILURES);
+                let why = failures.map(|failure| format!("\n- {failure}")).collect();
                 self.draft = Draft::Rejected(Box::new(rejection));
-                Ok(Turn::Again(problem))
+                Ok(Turn::Again { problem, why })
             }
         }
     }
@@ -229,11 +240,12 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
     let human = |reason: String| Some(Turn::End(Outcome::NeedsHuman { reason }));
     match stop {
         Stop::End => None,
-        Stop::MaxTokens => Some(Turn::Again(
-            "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and as \
-             few lines in each as make it unique."
+        Stop::MaxTokens => Some(Turn::Again {
+            problem: "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and \
+                      as few lines in each as make it unique."
                 .to_owned(),
-        )),
+            why: "the model's reply is longer than model.max_output_tokens allows".to_owned(),
+        }),
         Stop::ContextExceeded => human(
             "the ticket and the code it needs do not fit the model; split the ticket, or raise \
              model.max_input_tokens for a larger model"
@@ -243,8 +255,4 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
         Stop::Refusal { why } => human(format!("the model refused to work on this ticket: {why}")),
         Stop::Other { reason } => human(format!("the model stopped for a reason that I do not know: {reason}")),
     }
-}
-
-fn first_lines(problem: &str) -> String {
-    problem.lines().take(6).collect::<Vec<_>>().join("\n")
 }
