@@ -1,7 +1,7 @@
 //! From the queue to a settled delivery. Only this module settles.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use jira_agent::domain::{CommentMarker, EventKind, Outcome, Task, TaskBody};
@@ -76,7 +76,8 @@ impl Worker {
     /// Consumes until it is told to stop. A lost connection is made anew, with growing waits.
     ///
     /// # Errors
-    /// When the broker refuses: a wrong password, a queue that is not as it should be.
+    /// When the broker refuses: a wrong password, a queue that is not as it should be; or cannot be reached for as long as
+    /// `until.idle`.
     pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
         let policy = RetryPolicy {
             first: Duration::from_millis(500),
@@ -84,6 +85,7 @@ impl Worker {
             budget: Duration::MAX,
         };
         let mut waits = Waits::new(&policy);
+        let mut connected = Instant::now();
         loop {
             if self.shutdown.is_cancelled() {
                 return Ok(Stopped::Shutdown);
@@ -96,8 +98,13 @@ impl Worker {
                         return Ok(stopped);
                     }
                     tracing::warn!("the connection to the queue is gone; connecting again");
+                    connected = Instant::now();
                 }
                 Err(error @ (QueueError::Unreachable(_) | QueueError::Full(_))) => {
+                    // Nothing is delivered either while nobody answers.
+                    if until.idle.is_some_and(|idle| connected.elapsed() >= idle) {
+                        return Err(error);
+                    }
                     tracing::warn!(%error, "cannot consume; trying again");
                 }
                 Err(error) => return Err(error),
