@@ -90,7 +90,8 @@ where
             Verdict::Stop => return Err(error),
             Verdict::Again => waits.next_wait(),
             // The other side named a moment; jitter keeps a fleet from arriving at it together.
-            Verdict::AgainAfter(least) => least + waits.next_wait().min(least / 10),
+            // One that lies in the past already, by its clock or ours, must not become a tight loop.
+            Verdict::AgainAfter(least) => least + waits.next_wait().min((least / 10).max(policy.first)),
         };
         if started.elapsed() + wait > policy.budget {
             return Err(error);
@@ -161,6 +162,14 @@ mod tests {
     async fn a_wait_beyond_the_budget_is_not_begun() {
         let verdict = Verdict::AgainAfter(Duration::from_secs(3600));
         assert_eq!(tries_until(&POLICY, &CancellationToken::new(), verdict, 4).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn a_wait_of_nothing_is_no_tight_loop() {
+        let verdict = Verdict::AgainAfter(Duration::ZERO);
+        let policy = RetryPolicy { first: Duration::from_millis(50), ..POLICY };
+        let (tries, _) = tries_until(&policy, &CancellationToken::new(), verdict, 10_000).await;
+        assert!(tries < 200, "{tries} tries in half a second");
     }
 
     #[tokio::test]

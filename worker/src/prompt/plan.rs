@@ -271,6 +271,8 @@ fn inside(path: &str) -> Result<String, PlanProblem> {
         "is empty"
     } else if path.len() > PATH_LIMIT {
         "is too long"
+    } else if path.contains('`') {
+        "holds a backtick, behind which it could not be shown"
     } else if path.starts_with('/') || path.contains([':', '\\']) {
         "must be relative and written with `/`"
     } else if path.chars().any(super::is_hidden) || path.contains(['\n', '\t']) {
