@@ -25,7 +25,8 @@ pub struct Cli {
 }
 
 const SETTINGS: &str = "`enqueue` and `topology` need the broker's address and nothing else: AMQP_URL, or queue.url in \
-    the settings file. `doctor` looks at all that a worker needs.";
+    the settings file. `doctor` looks at all that a worker needs. config.default.toml documents every setting; each can \
+    also be set as JIRA_AGENT__SECTION__KEY.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -49,7 +50,7 @@ Examples:
   jira-agent-producer enqueue PROJ-123 --wait --timeout 30m
   printf 'PROJ-1\\n{\"issue_id\": \"PROJ-2\", \"mode\": \"plan\"}\\n' | jira-agent-producer enqueue --file -
 
-Exit codes: 0 enqueued (with --wait: every run ended well), 1 a run failed or asks for a person, 65 a ticket cannot be
+Exit codes: 0 enqueued (with --wait: every run ended well), 1 a run failed or asks for a person, 65 a ticket cannot be \
 read (nothing is enqueued then), 69 the broker is unreachable, 75 --timeout is over or the queue is full, 78 settings.";
 
 /// `enqueue`.

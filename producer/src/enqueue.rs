@@ -60,9 +60,10 @@ fn tasks(args: &EnqueueArgs) -> Result<Vec<Task>, BadTickets> {
     for (place, input) in &inputs {
         match task(args, repository.as_ref(), input) {
             Ok(task) => tasks.push(task),
-            Err(why) => {
-                bad.push(place.as_ref().map_or_else(|| why.clone(), |place| format!("{place}: {why}")))
-            }
+            Err(why) => bad.push(match place {
+                Some(place) => format!("{place}: {why}"),
+                None => why,
+            }),
         }
     }
     if bad.is_empty() { Ok(tasks) } else { Err(BadTickets(bad)) }

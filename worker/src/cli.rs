@@ -26,7 +26,8 @@ pub struct Cli {
 
 const SETTINGS: &str = "`run`, `ticket` and `doctor` need Jira or GitHub, at least one [[routes]] entry and a model; \
     secrets come from JIRA_EMAIL and JIRA_API_TOKEN, GITHUB_TOKEN, ANTHROPIC_API_KEY (or OPENAI_API_KEY, or OLLAMA_HOST) \
-    and AMQP_URL, or from files named by the same variables with _FILE behind. `context` and `apply` need nothing.";
+    and AMQP_URL, or from files named by the same variables with _FILE behind. `context` and `apply` need nothing. config.default.toml documents every \
+    setting; each can also be set as JIRA_AGENT__SECTION__KEY.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -55,20 +56,30 @@ pub enum Command {
 }
 
 const TICKET_EXIT_CODES: &str = "\
-Exit codes: 0 a pull request or a plan is there, or there is nothing to do; 1 the run failed for good or asks for a
-person; 65 KEY or --repo cannot be read; 69 the broker is unreachable; 75 another worker has the ticket, or a service is
+Exit codes: 0 a pull request or a plan is there, or there is nothing to do; 1 the run failed for good or asks for a \
+person; 65 KEY or --repo cannot be read; 69 the broker is unreachable; 75 another worker has the ticket, or a service is \
 away: try again later, with the same --task-id; 78 settings.";
 
 const APPLY_EXIT_CODES: &str = "\
-Prints the changed paths. Exit codes: 0 applied; 65 the reply does not apply, with the reasons, and nothing is written.";
+Prints the changed paths. An edit block has the file's path alone on the line before it; an empty SEARCH creates a file:
+
+  src/cart.rs
+  <<<<<<< SEARCH
+      let total = price;
+  =======
+      let total = price * quantity;
+  >>>>>>> REPLACE
+
+Exit codes: 0 applied; 65 the reply does not apply, with the reasons, and nothing is written.";
 
 /// `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Stop after one task
+    /// Stop after one task was settled: done, put off, or dead-lettered
     #[arg(long)]
     pub once: bool,
-    /// Stop when nothing was delivered for this long, e.g. 90s, 30m [default: wait for ever]
+    /// Stop when nothing was delivered for this long, e.g. 90s, 30m; exit 69 when the broker was away all the time
+    /// [default: wait for ever]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub idle_exit: Option<Duration>,
 }
@@ -104,7 +115,7 @@ pub struct TicketArgs {
 /// `context`.
 #[derive(Debug, Args)]
 pub struct ContextArgs {
-    /// The directory
+    /// The directory, e.g. a checkout of the repository
     #[arg(long, value_name = "DIR")]
     pub tree: PathBuf,
     /// The ticket's text; `-` is standard input
@@ -118,7 +129,7 @@ pub struct ContextArgs {
 /// `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// The directory
+    /// The directory, e.g. a checkout of the repository
     #[arg(long, value_name = "DIR")]
     pub tree: PathBuf,
     /// The reply with the edit blocks; `-` is standard input

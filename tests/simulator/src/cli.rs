@@ -33,7 +33,7 @@ Example:
   jira-agent-simulator --scenario tests/simulator/scenario.example.toml >settings &
   sleep 1; . ./settings; jira-agent-worker ticket PROJ-1 --no-lease
 
-Exit codes: 0 stopped; 1 a request came that no service knows or that the real service would refuse as malformed (they
+Exit codes: 0 stopped; 1 a request came that no service knows or that the real service would refuse as malformed (they \
 are listed on stderr), or it cannot listen; 2 usage; 65 the scenario is not right.";
 
 impl Cli {
