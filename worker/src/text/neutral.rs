@@ -97,10 +97,7 @@ mod tests {
         for (given, neutral) in [
             ("Fixes #12 and closes acme/shop#3", "Fixes issue #12 and closes issue acme/shop#3"),
             ("fixes **#12**, fixed: GH-3", "fixes **issue #12**, fixed: issue GH-3"),
-            (
-                "resolves: https://github.com/a/b/issues/4",
-                "resolves: issue https://github.com/a/b/issues/4",
-            ),
+            ("resolves: https://github.com/a/b/issues/4", "resolves: issue https://github.com/a/b/issues/4"),
             ("thanks @octocat and `@acme/team", "thanks ＠octocat and `＠acme/team"),
             (".@octocat /@octocat @@octocat", ".＠octocat /＠octocat ＠octocat"),
             ("mail a@b.example stays", "mail a@b.example stays"),
@@ -118,7 +115,9 @@ mod tests {
 
     #[test]
     fn what_is_only_code_stays_as_it_is() {
-        for text in ["returns `Option<Foo>` not Vec<String>", "if a <b then x -> y", "`#include <map>`", "it's #1!"] {
+        for text in
+            ["returns `Option<Foo>` not Vec<String>", "if a <b then x -> y", "`#include <map>`", "it's #1!"]
+        {
             assert_eq!(neutral_text(text), text);
         }
     }
