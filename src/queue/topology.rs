@@ -268,9 +268,7 @@ mod tests {
     fn a_problem_says_what_to_do() {
         let object = "queue `agent-tasks`".to_owned();
         let problem = TopologyProblem { object, kind: TopologyProblemKind::Missing };
-        assert_eq!(
-            problem.to_string(),
-            "queue `agent-tasks` is missing; run `jira-agent-producer topology apply`"
-        );
+        assert_eq!(problem.to_string(), "queue `agent-tasks` is missing");
+        assert_eq!(problem.fix(), "run `jira-agent-producer topology apply`");
     }
 }

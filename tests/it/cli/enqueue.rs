@@ -2,6 +2,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::{Said, bare, feed, nowhere, output, run, signal};
@@ -295,7 +296,11 @@ async fn waiting_ends_when_the_broker_goes_away() {
     let broker = with_queues().await;
     let mut command = enqueue(&broker, &[TICKET, "--wait"]);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
+    // Once the id is printed it waits.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let id = tokio::time::timeout(SOON, lines.next_line()).await.expect("an id").unwrap();
+    assert!(id.is_some_and(|line| line.ends_with(TICKET)));
     broker.close_connections("following").await;
     output(child).await.ended(69).words(&["the connection broke while waiting; the runs go on"]);
 }
