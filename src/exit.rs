@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use crate::queue::QueueError;
 
+/// The codes in a line, for the help of a program.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 65 bad input, 69 a service is unreachable, \
+    75 try again later, 78 configuration.";
+
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {

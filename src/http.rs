@@ -38,6 +38,15 @@ pub struct Response {
     pub body: Bytes,
 }
 
+impl Response {
+    /// When it was answered by the server's clock, to the second: the `Date` header.
+    #[must_use]
+    pub fn date(&self) -> Option<Timestamp> {
+        let date = httpdate::parse_http_date(text(&self.headers, header::DATE.as_str())?).ok()?;
+        Timestamp::try_from(date).ok()
+    }
+}
+
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {

@@ -29,9 +29,13 @@ fn start(cli: Cli) -> anyhow::Result<ExitStatus> {
         config.check(needs)?;
     }
     let redactor = Redactor::new(config.secrets());
-    let _telemetry = telemetry::init(&config.log, redactor)?;
+    let _telemetry = telemetry::init(&config.log, redactor.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(cli, config))
+    runtime.block_on(run(cli, config, &redactor)).or_else(|error| {
+        // A service may repeat in its answer what it was sent.
+        output::note(&redactor.redact(&format!("jira-agent-producer: {error:#}")));
+        Ok(status_of(&error))
+    })
 }
 
 fn needs(command: &Command) -> Option<Needs> {
@@ -42,11 +46,11 @@ fn needs(command: &Command) -> Option<Needs> {
     }
 }
 
-async fn run(cli: Cli, config: Config) -> anyhow::Result<ExitStatus> {
+async fn run(cli: Cli, config: Config, redactor: &Redactor) -> anyhow::Result<ExitStatus> {
     match cli.command {
         Command::Enqueue(args) => enqueue::run(&args, &config.queue).await,
         Command::Topology(command) => topology::run(&command, &config.queue).await,
-        Command::Doctor(args) => jira_agent::doctor::run(&config, args.json).await,
+        Command::Doctor(args) => jira_agent::doctor::run(&config, redactor, args.json).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `enqueue`: tickets from arguments, a file or standard input onto the queue.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,18 +9,24 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{FuturesUnordered, SelectAll};
 use jiff::Timestamp;
 use jira_agent::config::QueueConfig;
-use jira_agent::domain::{Event, EventKind, Run, Task, TaskBody, Trigger, TriggerKind};
+use jira_agent::domain::{
+    Event, EventKind, InvalidId, RepoUrl, Run, Task, TaskBody, TaskId, TicketKey, Trigger, TriggerKind,
+};
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
-use jira_agent::queue::{self, EventStream, TaskQueue};
-use serde_json::{Value, json};
+use jira_agent::queue::{self, EventStream, QueueError, TaskQueue};
+use jira_agent::redact::Redactor;
+use serde_json::json;
 
 use crate::cli::EnqueueArgs;
 use crate::progress::Progress;
 
+/// The longest time that is waited for runs, whatever --timeout says.
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
+
 /// Tickets that cannot be enqueued, all of them at once.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
+#[error("nothing was enqueued:\n  {}", .0.join("\n  "))]
 pub struct BadTickets(Vec<String>);
 
 /// Runs the command.
@@ -36,43 +42,66 @@ pub async fn run(args: &EnqueueArgs, config: &QueueConfig) -> anyhow::Result<Exi
 }
 
 /// Reads and checks every ticket before the first is published.
-fn tasks(args: &EnqueueArgs) -> anyhow::Result<Vec<Task>> {
-    let mut inputs = args.keys.clone();
+fn tasks(args: &EnqueueArgs) -> Result<Vec<Task>, BadTickets> {
+    let mut bad = Vec::new();
+    let repository = args.repo.as_deref().map(str::parse::<RepoUrl>).transpose();
+    let repository = repository.unwrap_or_else(|error| {
+        bad.push(format!("--repo: {error}"));
+        None
+    });
+    let mut inputs: Vec<(Option<String>, String)> = args.keys.iter().map(|key| (None, key.clone())).collect();
     if let Some(path) = &args.file {
-        inputs.extend(lines_of(path)?);
-    }
-    if inputs.is_empty() {
-        return Err(BadTickets(vec!["no ticket was given: name keys (PROJ-123) or --file".to_owned()]).into());
-    }
-    let (mut tasks, mut bad) = (Vec::new(), Vec::new());
-    for input in inputs {
-        match task(args, &input) {
-            Ok(task) => tasks.push(task),
+        match lines_of(path) {
+            Ok(lines) => inputs.extend(lines.into_iter().map(|(place, line)| (Some(place), line))),
             Err(why) => bad.push(why),
         }
     }
-    if bad.is_empty() { Ok(tasks) } else { Err(BadTickets(bad).into()) }
-}
-
-fn lines_of(path: &Path) -> anyhow::Result<Vec<String>> {
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut tasks = Vec::new();
+    for (place, input) in &inputs {
+        match task(args, repository.as_ref(), input) {
+            Ok(task) => tasks.push(task),
+            Err(why) => bad.push(match place {
+                Some(place) => format!("{place}: {why}"),
+                None => why,
+            }),
+        }
     }
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("# "));
-    Ok(lines.map(str::to_owned).collect())
+    if bad.is_empty() { Ok(tasks) } else { Err(BadTickets(bad)) }
 }
 
-fn task(args: &EnqueueArgs, input: &str) -> Result<Task, String> {
-    // A number is an issue of --repo.
-    let body = match (&args.repo, input.parse::<u64>()) {
-        (Some(repo), Ok(number)) => json!({"issue_id": number, "repo_url": repo}).to_string(),
-        _ => input.to_owned(),
+/// The lines that hold something, each with its place for messages.
+fn lines_of(path: &Path) -> Result<Vec<(String, String)>, String> {
+    let (name, text) = if path == Path::new("-") {
+        ("standard input".to_owned(), std::io::read_to_string(std::io::stdin()))
+    } else {
+        (path.display().to_string(), std::fs::read_to_string(path))
     };
-    let mut task = TaskBody::parse(body.as_bytes()).map_err(|why| format!("`{input}`: {why}"))?.task;
-    task.repository = args.repo.clone().or(task.repository);
+    let text = text.map_err(|error| format!("{name} cannot be read: {error}"))?;
+    let numbered = text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..);
+    let lines = numbered.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<_> =
+        lines.map(|(line, number)| (format!("{name}, line {number}"), line.to_owned())).collect();
+    if lines.is_empty() { Err(format!("{name} names no ticket")) } else { Ok(lines) }
+}
+
+fn task(args: &EnqueueArgs, repository: Option<&RepoUrl>, input: &str) -> Result<Task, String> {
+    let mut task = match (input.parse::<u64>(), repository) {
+        // A number is an issue of --repo.
+        (Ok(number), Some(repo)) => {
+            parse(json!({"issue_id": number, "repo_url": repo}).to_string().as_bytes())?
+        }
+        (Ok(number), None) if args.repo.is_none() => {
+            return Err(format!("{number} is an issue of which repository? Add --repo URL"));
+        }
+        _ if input.starts_with(['{', '"', '[']) => parse(input.as_bytes())?,
+        _ => Task::new(input.parse().map_err(|error| not_a_key(input, &error))?),
+    };
+    if let (TicketKey::GitHub { repository: named, .. }, Some(repo)) = (&task.ticket, repository)
+        && named != repo.slug()
+    {
+        return Err(format!("{} is not an issue of {repo}, which --repo names", task.ticket));
+    }
+    task.repository = repository.cloned().or(task.repository);
     task.mode = args.mode.or(task.mode);
     task.base_branch = args.base.clone().or(task.base_branch);
     task.requested_by = args.by.clone().or(task.requested_by);
@@ -80,8 +109,21 @@ fn task(args: &EnqueueArgs, input: &str) -> Result<Task, String> {
     task.requested_at.get_or_insert_with(Timestamp::now);
     task.trigger.get_or_insert(Trigger { kind: TriggerKind::Cli, id: String::new() });
     // The flags may have made a task that cannot be read back, e.g. --mode execute without an approval.
-    TaskBody::parse(&task.to_json()).map_err(|why| format!("`{input}`: {why}"))?;
-    Ok(task)
+    parse(&task.to_json()).map_err(|why| format!("{}: {why}", task.ticket))
+}
+
+fn parse(body: &[u8]) -> Result<Task, String> {
+    TaskBody::parse(body).map(|body| body.task).map_err(|why| why.to_string())
+}
+
+/// People paste the address of a ticket, or write its key in small letters.
+fn not_a_key(input: &str, error: &InvalidId) -> String {
+    let last = input.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_uppercase();
+    let hint = match last.parse::<TicketKey>() {
+        Ok(key) => format!("; did you mean {key}?"),
+        Err(_) => String::new(),
+    };
+    Redactor::default().redact(&format!("{error}{hint}")).into_owned()
 }
 
 async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> anyhow::Result<ExitStatus> {
@@ -90,29 +132,33 @@ async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> a
     if args.wait {
         let mut pending: FuturesUnordered<_> = tasks.iter().map(|task| queue.follow(task.id)).collect();
         while let Some(stream) = pending.next().await {
-            events.push(stream?);
+            events.push(stream.context("nothing was enqueued")?);
         }
     }
+    let mut failure = None;
+    let mut rows = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         if let Err(error) = queue.publish(task).await {
             let left =
                 tasks[index..].iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>().join(", ");
-            return Err(anyhow::Error::new(error).context(format!("not enqueued: {left}")));
+            failure = Some(anyhow::Error::new(error).context(format!("not enqueued: {left}")));
+            break;
         }
         announce(queue, task).await;
+        rows.push(json!({"task_id": task.id, "issue_id": task.ticket}));
         if !args.json {
             output::line(&format!("{} {}", task.id, task.ticket))?;
         }
     }
-    if args.json && !args.wait {
-        let rows: Vec<Value> =
-            tasks.iter().map(|task| json!({"task_id": task.id, "issue_id": task.ticket})).collect();
+    // What is on the queue is told, whatever came after it.
+    if args.json && !args.wait && !rows.is_empty() {
         output::line(&json!({ "tasks": rows }).to_string())?;
     }
-    if !args.wait {
-        return Ok(ExitStatus::Done);
+    match failure {
+        Some(error) => Err(error),
+        None if args.wait => follow(args, tasks, events).await,
+        None => Ok(ExitStatus::Done),
     }
-    follow(args, tasks, events).await
 }
 
 /// Tells the record that the task waits. The queue has it already, so a lost event loses nothing.
@@ -132,23 +178,26 @@ async fn follow(
     mut events: SelectAll<EventStream>,
 ) -> anyhow::Result<ExitStatus> {
     let progress = Progress::new(tasks.len(), args.json);
-    let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(7 * 24 * 3600));
-    let (mut open, mut failed) = (tasks.len(), false);
-    while open > 0 {
+    let deadline = tokio::time::Instant::now() + args.timeout.min(LONGEST_WAIT);
+    // An event can come twice, so runs are struck off by their ids.
+    let mut open: BTreeMap<TaskId, &TicketKey> = tasks.iter().map(|task| (task.id, &task.ticket)).collect();
+    let mut failed = false;
+    while !open.is_empty() {
         let Ok(next) = tokio::time::timeout_at(deadline, events.next()).await else {
             progress.finish();
-            output::note(&format!("{open} of {} runs have not ended; they go on without you", tasks.len()));
+            let names = open.values().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            output::note(&format!("--timeout is over; still under way, and going on: {names}"));
             return Ok(ExitStatus::TryLater);
         };
         let Some(event) = next else {
-            anyhow::bail!(queue::QueueError::Unreachable("the connection broke while waiting".to_owned()));
+            let why = "the connection broke while waiting; the runs go on".to_owned();
+            anyhow::bail!(QueueError::Unreachable(why));
         };
         if args.json {
             output::line(&serde_json::to_string(&event)?)?;
         }
         progress.show(&event);
-        if event.kind.is_end() {
-            open -= 1;
+        if event.kind.is_end() && open.remove(&event.run).is_some() {
             failed |= is_failure(&event);
         }
     }
@@ -183,10 +232,37 @@ mod tests {
         assert_eq!(tasks[0].mode, Some(Mode::Plan));
     }
 
+    fn problems(line: &[&str]) -> String {
+        tasks(&args(line)).unwrap_err().to_string()
+    }
+
     #[test]
     fn every_bad_ticket_is_named_at_once() {
-        let error = tasks(&args(&["PROJ-1", "nope", "12"])).unwrap_err().to_string();
-        assert!(error.contains("`nope`") && error.contains("`12`"), "{error}");
+        let text = problems(&["PROJ-1", "nope", "12", "--repo", "shop", "--file", "/nowhere"]);
+        for part in
+            ["nothing was enqueued", "`nope` is not a ticket key", "--repo: ", "/nowhere cannot be read"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(problems(&["12"]).contains("Add --repo URL"));
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_proposed() {
+        assert!(problems(&["proj-7"]).ends_with("did you mean PROJ-7?"));
+        assert!(problems(&["https://acme.atlassian.net/browse/PROJ-7"]).ends_with("did you mean PROJ-7?"));
+        assert!(!problems(&["https://u:hunter22@host/x"]).contains("hunter22"));
+        assert!(
+            !problems(&[r#"{"issue_id": 1, "repo_url": "https://u:hunter22@host/a/b"}"#])
+                .contains("hunter22")
+        );
+        assert!(!problems(&["1", "--repo", "https://u:hunter22@host/a/b"]).contains("hunter22"));
+    }
+
+    #[test]
+    fn an_issue_of_another_repository_is_refused() {
+        let text = problems(&["acme/shop#12", "--repo", "https://github.com/acme/other"]);
+        assert!(text.contains("acme/shop#12 is not an issue of https://github.com/acme/other"), "{text}");
     }
 
     #[test]
@@ -198,13 +274,18 @@ mod tests {
     #[test]
     fn a_file_holds_keys_and_tasks() {
         let dir = std::env::temp_dir().join(format!("enqueue-{}", std::process::id()));
-        std::fs::write(&dir, "# two\nPROJ-1\n\n{\"issue_id\":\"PROJ-2\",\"mode\":\"plan\"}\n").unwrap();
-        let tasks = tasks(&args(&["--file", &dir.display().to_string()])).unwrap();
+        let from_file = |text: &str| {
+            std::fs::write(&dir, text).unwrap();
+            tasks(&args(&["--file", &dir.display().to_string()]))
+        };
+        let two =
+            from_file("\u{feff}# two\r\nPROJ-1\r\n\n{\"issue_id\":\"PROJ-2\",\"mode\":\"plan\"}\n").unwrap();
+        let bad = from_file("PROJ-1\n{\"issue_id\"}\n").unwrap_err().to_string();
+        let none = from_file("# none\n").unwrap_err().to_string();
         std::fs::remove_file(&dir).unwrap();
-        assert_eq!(
-            tasks.iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>(),
-            ["PROJ-1", "PROJ-2"]
-        );
+        assert_eq!(two.iter().map(|task| task.ticket.to_string()).collect::<Vec<_>>(), ["PROJ-1", "PROJ-2"]);
+        assert!(bad.contains("line 2"), "{bad}");
+        assert!(none.contains("names no ticket"), "{none}");
     }
 
     use jira_agent::domain::Mode;

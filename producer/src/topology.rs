@@ -1,9 +1,12 @@
 //! `topology apply|check`: what the broker has, and what it should have.
 
+use std::collections::BTreeSet;
+
 use jira_agent::config::{QueueConfig, QueueKind};
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
 use jira_agent::queue::rabbitmq::RabbitMq;
+use jira_agent::queue::topology::TopologyProblem;
 
 use crate::cli::TopologyCommand;
 
@@ -36,7 +39,10 @@ pub async fn run(command: &TopologyCommand, config: &QueueConfig) -> anyhow::Res
                 output::note("the topology is complete");
                 return Ok(ExitStatus::Done);
             }
-            output::note("run `jira-agent-producer topology apply` to create what is missing");
+            let fixes: BTreeSet<&str> = problems.iter().map(TopologyProblem::fix).collect();
+            for fix in fixes {
+                output::note(&format!("fix: {fix}"));
+            }
             Ok(ExitStatus::Failed)
         }
     }

@@ -18,6 +18,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -95,5 +96,16 @@ impl GitHub {
             user.account().ok_or_else(|| GitHubError::unexpected(&call, "it has no login"))
         };
         self.inner.login.get_or_try_init(|| ask).await.cloned()
+    }
+
+    /// What time it is at GitHub, to the second, to find a clock that is wrong. Asks for the rate limit, which counts
+    /// towards none.
+    ///
+    /// # Errors
+    /// See [`GitHubError`].
+    pub async fn server_time(&self) -> Result<Timestamp, GitHubError> {
+        let call = Call::get("the server's time", "a valid token").at(["rate_limit"]);
+        let response = self.send(None, &call).await?;
+        response.date().ok_or_else(|| GitHubError::unexpected(&call, "the answer has no Date header"))
     }
 }

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use reqwest::header;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -118,13 +117,10 @@ impl Jira {
     /// See [`JiraError`].
     pub async fn server_time(&self) -> Result<Timestamp, JiraError> {
         let response = self.send(&myself_call()).await?;
-        let date = response.headers.get(header::DATE).and_then(|date| date.to_str().ok());
-        date.and_then(|date| httpdate::parse_http_date(date).ok())
-            .and_then(|date| Timestamp::try_from(date).ok())
-            .ok_or_else(|| JiraError::Unexpected {
-                what: "the server's time".to_owned(),
-                why: "the answer has no Date header".to_owned(),
-            })
+        response.date().ok_or_else(|| JiraError::Unexpected {
+            what: "the server's time".to_owned(),
+            why: "the answer has no Date header".to_owned(),
+        })
     }
 
     /// Markdown in the form that bodies have.

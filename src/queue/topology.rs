@@ -169,22 +169,30 @@ pub enum TopologyProblemKind {
     Unknown(String),
 }
 
+impl TopologyProblem {
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self.kind {
+            TopologyProblemKind::Missing => "run `jira-agent-producer topology apply`",
+            TopologyProblemKind::Differs(_) => {
+                "let it run empty, delete it and run `jira-agent-producer topology apply`"
+            }
+            TopologyProblemKind::Unknown(_) => "give the user of `queue.url` the right to configure `^agent`",
+        }
+    }
+}
+
+/// What is wrong; see [`TopologyProblem::fix`] for the remedy.
 impl fmt::Display for TopologyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { object, kind } = self;
         match kind {
-            TopologyProblemKind::Missing => {
-                write!(f, "{object} is missing; run `jira-agent-producer topology apply`")
+            TopologyProblemKind::Missing => write!(f, "{object} is missing"),
+            TopologyProblemKind::Differs(difference) => {
+                write!(f, "{object} exists but is not as it should be: {difference}")
             }
-            TopologyProblemKind::Differs(difference) => write!(
-                f,
-                "{object} exists but is not as it should be: {difference}; let it run empty, delete it and run \
-                 `jira-agent-producer topology apply`"
-            ),
-            TopologyProblemKind::Unknown(refusal) => write!(
-                f,
-                "{object} could not be looked at: {refusal}; give the user of `queue.url` the right to configure `^agent`"
-            ),
+            TopologyProblemKind::Unknown(refusal) => write!(f, "{object} could not be looked at: {refusal}"),
         }
     }
 }
@@ -260,9 +268,7 @@ mod tests {
     fn a_problem_says_what_to_do() {
         let object = "queue `agent-tasks`".to_owned();
         let problem = TopologyProblem { object, kind: TopologyProblemKind::Missing };
-        assert_eq!(
-            problem.to_string(),
-            "queue `agent-tasks` is missing; run `jira-agent-producer topology apply`"
-        );
+        assert_eq!(problem.to_string(), "queue `agent-tasks` is missing");
+        assert_eq!(problem.fix(), "run `jira-agent-producer topology apply`");
     }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jira_agent::exit::EXIT_CODES;
 
 /// jira-agent on one machine.
 #[derive(Debug, Parser)]
-#[command(name = "jira-agent", version, arg_required_else_help = true)]
+#[command(name = "jira-agent", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -16,7 +17,11 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// One ticket to one pull request, right here: Jira, GitHub and the model are simulated; git, files and code are real
+    /// One ticket to one pull request, right here, without any account
+    ///
+    /// Jira, GitHub's REST API and the model are simulated on loopback; the worker, git over HTTP, the repository, the patch,
+    /// the checks and the push are real. Takes seconds, needs git, and changes nothing outside the directory for temporary
+    /// files. The pull request's diff and the ticket before and after go to standard output.
     Demo(DemoArgs),
     /// Move objects between a repository and its remote (used by this program itself)
     #[command(name = jira_agent_worker::git::TRANSFER_COMMAND, hide = true)]
@@ -32,8 +37,8 @@ pub struct DemoArgs {
     /// Which model writes the patch
     #[arg(long, value_enum, default_value_t = DemoModel::Scripted)]
     pub model: DemoModel,
-    /// Settings file for --model real [default: ./jira-agent.toml when it exists]
-    #[arg(long, env = "JIRA_AGENT_CONFIG", value_name = "FILE")]
+    /// Settings file for --model real, TOML [default: ./jira-agent.toml when it exists]
+    #[arg(long, env = "JIRA_AGENT_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 

@@ -6,6 +6,7 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use jira_agent::config::ConfigError;
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
 use jira_agent_worker::git::transfer_main;
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             output::note(&format!("jira-agent: {error:#}"));
-            ExitStatus::Failed.into()
+            let settings = error.chain().any(|cause| cause.is::<ConfigError>());
+            if settings { ExitStatus::Config.into() } else { ExitStatus::Failed.into() }
         }
     }
 }

@@ -106,6 +106,11 @@ impl Broker {
         (url, setting("JIRA_AGENT_TEST_AMQPS_CA_FILE").into())
     }
 
+    /// The address of the management API, which is the same for all parts.
+    pub fn management(&self) -> Url {
+        address("JIRA_AGENT_TEST_RABBITMQ_MANAGEMENT_URL")
+    }
+
     pub fn config(&self) -> QueueConfig {
         config(self.url().as_str())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use jira_agent::config::{Config, ConfigError, ConfigSources, Needs};
-use jira_agent::domain::{EventKind, Outcome, Task};
+use jira_agent::domain::{EventKind, InvalidId, InvalidRepository, Outcome, Task};
 use jira_agent::exit::ExitStatus;
 use jira_agent::github::GitHub;
 use jira_agent::http::Http;
@@ -15,6 +15,7 @@ use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
 use jira_agent::telemetry;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, RunArgs, TicketArgs};
@@ -22,7 +23,7 @@ use crate::consumer::{self, Until, Worker};
 use crate::failure::{self, Disposition};
 use crate::git::Transfers;
 use crate::model::Model;
-use crate::offline;
+use crate::offline::{self, BadInput};
 use crate::pipeline::{self, Attempt};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
@@ -74,7 +75,7 @@ async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<Exi
         Command::Ticket(args) => ticket(args, config, redactor).await,
         Command::Context(args) => offline::context(&args, &config),
         Command::Apply(args) => offline::apply(&args, &config),
-        Command::Doctor(args) => jira_agent::doctor::run(&config, args.json).await,
+        Command::Doctor(args) => jira_agent::doctor::run(&config, &redactor, args.json).await,
         Command::Transfer => Ok(ExitStatus::Usage),
     }
 }
@@ -121,12 +122,15 @@ async fn sweep(services: &Services) {
 }
 
 async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+    let key = args.key.parse().map_err(|error: InvalidId| BadInput(error.to_string()))?;
+    let repository = args.repo.as_deref().map(str::parse).transpose();
+    let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
     let shutdown = Shutdown::install()?;
     let services = build(config, redactor, shutdown.token())?;
     sweep(&services).await;
-    let mut task = Task::new(args.key);
+    let mut task = Task::new(key);
     task.id = args.task_id.unwrap_or(task.id);
-    task.repository = args.repo;
+    task.repository = repository;
     task.mode = args.mode;
     task.base_branch = args.base;
     task.requested_at = Some(Timestamp::now());
@@ -182,36 +186,56 @@ pub async fn one_run(
     result
 }
 
+/// Tells how it ended: data to standard output, in JSON when asked for, and a reason for people to standard error. The
+/// ticket hears of a failure that stays.
 async fn report(
     services: &Services,
     task: &Task,
     end: anyhow::Result<Attempt>,
     json: bool,
 ) -> anyhow::Result<ExitStatus> {
-    match end {
+    let (status, document, words) = match end {
         Ok(Attempt::Ended(outcome)) => {
-            output::line(&if json { serde_json::to_string(&outcome)? } else { sentence(&outcome) })?;
-            Ok(if consumer::is_success(&outcome) { ExitStatus::Done } else { ExitStatus::Failed })
+            let status = if consumer::is_success(&outcome) { ExitStatus::Done } else { ExitStatus::Failed };
+            if !json {
+                output::line(&sentence(&outcome))?;
+            }
+            (status, serde_json::to_value(&outcome)?, None)
         }
         Ok(Attempt::AlreadyEnded) => {
-            output::note("this run has ended before; nothing was done");
-            Ok(ExitStatus::Done)
+            let words = "this run has ended before; nothing was done".to_owned();
+            (ExitStatus::Done, json!({"outcome": "already_ended"}), Some(words))
         }
         Ok(Attempt::Busy) => {
-            output::note("another worker works on this ticket");
-            Ok(ExitStatus::TryLater)
+            let words = "another worker works on this ticket".to_owned();
+            (ExitStatus::TryLater, json!({"outcome": "busy"}), Some(words))
         }
         Err(error) => {
-            let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
-            output::note(&format!("the run failed: {reason}"));
-            Ok(match failure::classify(&error) {
-                Disposition::Retry { .. } => ExitStatus::TryLater,
-                Disposition::DeadLetter => {
-                    steps::report::failed(services, task, reason, 1).await;
-                    ExitStatus::Failed
-                }
-            })
+            let mut reason = services.redactor.redact(&format!("{error:#}")).into_owned();
+            let status = status_of_run(&error);
+            if status == ExitStatus::Failed {
+                reason = steps::report::failed(services, task, reason, 1).await;
+            }
+            let document = json!({"outcome": "failed", "reason": reason});
+            (status, document, Some(format!("the run failed: {reason}")))
         }
+    };
+    if json {
+        output::line(&document.to_string())?;
+    }
+    if let Some(words) = words {
+        output::note(&words);
+    }
+    Ok(status)
+}
+
+fn status_of_run(error: &anyhow::Error) -> ExitStatus {
+    if let Some(queue) = error.chain().find_map(|cause| cause.downcast_ref::<QueueError>()) {
+        return queue.into();
+    }
+    match failure::classify(error) {
+        Disposition::Retry { .. } => ExitStatus::TryLater,
+        Disposition::DeadLetter => ExitStatus::Failed,
     }
 }
 
@@ -232,7 +256,7 @@ fn status_of(error: &anyhow::Error) -> ExitStatus {
         if cause.is::<ConfigError>() {
             return ExitStatus::Config;
         }
-        if cause.is::<offline::BadInput>() {
+        if cause.is::<BadInput>() {
             return ExitStatus::BadInput;
         }
         if let Some(error) = cause.downcast_ref::<QueueError>() {

@@ -81,7 +81,8 @@ impl Worker {
     /// Consumes until it is told to stop. A lost connection is made anew, with growing waits.
     ///
     /// # Errors
-    /// When the broker refuses: a wrong password, a queue that is not as it should be.
+    /// When the broker refuses: a wrong password, a queue that is not as it should be; or cannot be reached for as long as
+    /// `until.idle`.
     pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
         let policy = RetryPolicy {
             first: Duration::from_millis(500),
@@ -93,12 +94,11 @@ impl Worker {
         let mut idle_since = Instant::now();
         loop {
             let idle_at = until.idle.map(|idle| idle_since + idle);
-            // Cancel-safe: a connection that is given up holds nothing, and both other branches only wait.
+            // Cancel-safe: a connection that is given up holds nothing, and the other branch only waits.
             let consumer = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(Stopped::Shutdown),
                 consumer = self.queue.consume() => consumer,
-                () = at(idle_at) => return Ok(Stopped::Idle),
             };
             match consumer {
                 Ok(mut consumer) => {
@@ -114,6 +114,10 @@ impl Worker {
                     tracing::warn!("the connection to the queue is gone; connecting again");
                 }
                 Err(error @ (QueueError::Unreachable(_) | QueueError::Full(_))) => {
+                    // Nothing is delivered either while nobody answers.
+                    if idle_at.is_some_and(|at| Instant::now() >= at) {
+                        return Err(error);
+                    }
                     tracing::warn!(%error, "cannot consume; trying again");
                 }
                 Err(error) => return Err(error),

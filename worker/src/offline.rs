@@ -49,8 +49,18 @@ pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
     let blocks = edit::parse(&reply).map_err(|problem| BadInput(problem.to_string()))?;
     let shown: BTreeSet<String> = tree.entries().iter().map(|entry| entry.path.clone()).collect();
     let rules = PathRules::new(&config.worker.protected_paths, BTreeSet::new())?;
-    let patch =
-        edit::apply(&tree, &shown, &rules, blocks).map_err(|rejection| BadInput(rejection.to_string()))?;
+    let patch = match edit::apply(&tree, &shown, &rules, blocks) {
+        Ok(patch) => patch,
+        Err(rejection) => {
+            let reasons: Vec<String> = rejection.failures.iter().map(ToString::to_string).collect();
+            if args.json {
+                output::line(&json!({"changed": [], "reasons": reasons}).to_string())?;
+            }
+            let text =
+                format!("the reply does not apply, and nothing was written:\n  {}", reasons.join("\n  "));
+            return Err(BadInput(text).into());
+        }
+    };
     if !args.dry_run {
         for (path, change) in &patch.changes {
             match change {

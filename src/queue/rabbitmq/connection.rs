@@ -180,9 +180,9 @@ impl Failure {
                      in `queue.url`"
                 ))
             }
-            Self::Reply { text, .. } | Self::Lost(text) => {
-                QueueError::Unreachable(format!("{host}: {text}; check `queue.url` and that the broker runs"))
-            }
+            Self::Reply { text, .. } | Self::Lost(text) => QueueError::Unreachable(format!(
+                "{host}: {text}; check that the broker runs, and host, port and scheme (amqp or amqps) of `queue.url`"
+            )),
         }
     }
 }
@@ -199,6 +199,9 @@ impl From<lapin::Error> for Failure {
             }
             ErrorKind::ProtocolError(reply) => Self::Lost(reply.get_message().to_string()),
             ErrorKind::IOError(cause) => Self::Lost(cause.to_string()),
+            ErrorKind::ParsingError(_) => {
+                Self::Lost("what answers does not speak AMQP 0-9-1; is it the right port?".to_owned())
+            }
             _ => Self::Lost(error.to_string()),
         }
     }

@@ -96,7 +96,9 @@ fn note(
 
 fn explain(link: &Link, object: String, failure: Failure) -> QueueError {
     match problem(object, &failure) {
-        Some(problem) if !failure.is(Failure::ACCESS_REFUSED) => QueueError::Topology(problem.to_string()),
+        Some(problem) if !failure.is(Failure::ACCESS_REFUSED) => {
+            QueueError::Topology(format!("{problem}; {}", problem.fix()))
+        }
         _ => failure.into_error(link.host()),
     }
 }

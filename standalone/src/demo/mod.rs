@@ -13,6 +13,7 @@ use jira_agent::exit::ExitStatus;
 use jira_agent::queue::TaskQueue;
 use jira_agent::queue::memory::MemoryQueue;
 use jira_agent::redact::Redactor;
+use jira_agent::shutdown::Shutdown;
 use jira_agent::telemetry;
 use jira_agent_worker::consumer::{Until, Worker};
 use tokio_util::sync::CancellationToken;
@@ -35,17 +36,22 @@ pub fn main(args: &DemoArgs) -> anyhow::Result<ExitStatus> {
 
 async fn run(args: &DemoArgs) -> anyhow::Result<ExitStatus> {
     let started = Instant::now();
-    let scene = Scene::set().await.context("setting the scene")?;
+    let shutdown = Shutdown::install()?;
+    let scene = Scene::set().await.context("the demo cannot start")?;
     let config = scene.config(args)?;
     let redactor = Redactor::new(config.secrets());
     let _telemetry = telemetry::init(&config.log, redactor.clone())?;
     show::opening(&scene, &config, args);
     let before = scene.ticket()?;
-    work(config, redactor).await?;
+    // Cancel-safe: whoever stops the demonstration wants nothing of it; what is dropped removes its directories.
+    tokio::select! {
+        done = work(config, redactor) => done?,
+        () = shutdown.token().cancelled_owned() => bail!("stopped before the pull request was open"),
+    }
     show::ending(&scene, &before, started.elapsed())?;
     if args.keep {
         show::addresses(&scene);
-        tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+        shutdown.token().cancelled().await;
     }
     Ok(ExitStatus::Done)
 }

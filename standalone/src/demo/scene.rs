@@ -97,7 +97,7 @@ impl Scene {
             github.set_permission(REPOSITORY, GITHUB_LOGIN, Permission::Write)?;
             github.set_permission(REPOSITORY, "riley", Permission::Write)
         });
-        filling.await?.context("making the repository (is git installed?)")?;
+        filling.await??;
         simulator.models().add(Rule::new(NEEDED, Reply::text(REPLY))?);
         let workspaces = tempfile::tempdir().context("making a directory for workspaces")?;
         Ok(Self { simulator, workspaces })

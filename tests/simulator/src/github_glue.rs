@@ -33,6 +33,13 @@ impl Default for GitHubSection {
     }
 }
 
+impl GitHubSection {
+    /// The names of the repositories, `owner/name`.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
+        self.repositories.iter().map(|repository| repository.name.as_str())
+    }
+}
+
 /// A repository whose first commit holds a folder's files.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

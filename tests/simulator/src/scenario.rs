@@ -197,6 +197,7 @@ impl Scenario {
     #[must_use]
     pub fn settings(&self, url: &str) -> Vec<(&'static str, String)> {
         let (jira, github, key) = (&self.jira, &self.github, &self.models.key);
+        let routes: Vec<String> = github.repositories().map(|name| format!("{url}/{name}")).collect();
         let mut settings = vec![
             ("JIRA_URL", url.to_owned()),
             ("JIRA_EMAIL", jira.email.clone()),
@@ -209,6 +210,9 @@ impl Scenario {
             ("ANTHROPIC_API_KEY", key.clone()),
             ("OPENAI_BASE_URL", format!("{url}/v1")),
             ("OPENAI_API_KEY", key.clone()),
+            ("JIRA_AGENT__MODEL__PROVIDER", "anthropic".to_owned()),
+            ("JIRA_AGENT__MODEL__NAME", Models::NAME.to_owned()),
+            ("JIRA_AGENT__ROUTES", routes.join(",")),
             ("OLLAMA_HOST", url.to_owned()),
         ];
         if jira.scoped_token {

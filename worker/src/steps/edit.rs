@@ -117,6 +117,9 @@ struct Talk<'run> {
     said: Option<Written>,
 }
 
+/// How many blocks that did not apply a person is told of.
+const SHOWN_FAILURES: usize = 5;
+
 /// What one reply has come to.
 enum Turn {
     Done(Patch),
@@ -129,12 +132,6 @@ enum Turn {
 struct Problem {
     for_model: String,
     for_people: String,
-}
-
-impl From<String> for Problem {
-    fn from(text: String) -> Self {
-        Self { for_model: text.clone(), for_people: text }
-    }
 }
 
 #[derive(Default)]
@@ -155,10 +152,7 @@ impl Talk<'_> {
                 Turn::Done(patch) => return Ok(self.finish(patch)),
                 Turn::End(outcome) => return Ok(Next::End(outcome)),
                 Turn::Again(problem) if repairs == 0 => {
-                    let reason = format!(
-                        "I could not write a patch that applies: {}",
-                        first_lines(&problem.for_people)
-                    );
+                    let reason = format!("I could not write a patch that applies: {}", problem.for_people);
                     return Ok(Next::End(Outcome::NeedsHuman { reason }));
                 }
                 Turn::Again(problem) => {
@@ -192,13 +186,18 @@ impl Talk<'_> {
         }
         let blocks = match edit::parse(&blocks) {
             Ok(blocks) => blocks,
-            Err(problem) => return Ok(Turn::Again(problem.to_string().into())),
+            Err(problem) => {
+                let for_people = "the model's reply is not in the form of edit blocks".to_owned();
+                return Ok(Turn::Again(Problem { for_model: problem.to_string(), for_people }));
+            }
         };
         let draft = std::mem::replace(&mut self.draft, Draft::Nothing);
         match self.desk.apply(draft, blocks).await? {
             Ok(patch) => Ok(self.judge(patch)),
             Err(rejection) => {
-                let problem = Problem { for_model: rejection.for_model(), for_people: rejection.to_string() };
+                let failures = rejection.failures.iter().take(SHOWN_FAILURES);
+                let for_people = failures.map(|failure| format!("\n- {failure}")).collect();
+                let problem = Problem { for_model: rejection.for_model(), for_people };
                 self.draft = Draft::Rejected(Box::new(rejection));
                 Ok(Turn::Again(problem))
             }
@@ -248,12 +247,12 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
     let human = |reason: String| Some(Turn::End(Outcome::NeedsHuman { reason }));
     match stop {
         Stop::End => None,
-        Stop::MaxTokens => Some(Turn::Again(
-            "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and as \
-             few lines in each as make it unique."
-                .to_owned()
-                .into(),
-        )),
+        Stop::MaxTokens => Some(Turn::Again(Problem {
+            for_model: "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, \
+                        and as few lines in each as make it unique."
+                .to_owned(),
+            for_people: "the model's reply is longer than model.max_output_tokens allows".to_owned(),
+        })),
         Stop::ContextExceeded => human(
             "the ticket and the code it needs do not fit the model; split the ticket, or raise \
              model.max_input_tokens for a larger model"
@@ -263,8 +262,4 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
         Stop::Refusal { why } => human(format!("the model refused to work on this ticket: {why}")),
         Stop::Other { reason } => human(format!("the model stopped for a reason that I do not know: {reason}")),
     }
-}
-
-fn first_lines(problem: &str) -> String {
-    problem.lines().take(6).collect::<Vec<_>>().join("\n")
 }

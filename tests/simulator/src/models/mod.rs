@@ -79,6 +79,9 @@ impl Models {
     /// The key of every API unless [`Models::set_key`] says otherwise; Ollama wants none.
     pub const KEY: &str = "sk-ant-api03-SimulatedModelKey-4f6d2b90-NotARealSecret";
 
+    /// The one model in the lists of all three APIs; every other name is answered as well.
+    pub const NAME: &str = "simulated";
+
     /// Models without a script.
     #[must_use]
     pub fn new(problems: Problems) -> Self {

@@ -70,7 +70,7 @@ pub(super) async fn tags() -> Json<Value> {
     let details =
         json!({"format": "gguf", "family": "simulated", "parameter_size": "1B", "quantization_level": "Q4"});
     let model = json!({
-        "name": "simulated", "model": "simulated", "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "0",
+        "name": Models::NAME, "model": Models::NAME, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "0",
         "details": details,
     });
     Json(json!({"models": [model]}))

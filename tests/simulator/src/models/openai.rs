@@ -104,7 +104,7 @@ pub(super) fn list(models: &Models, headers: &HeaderMap) -> Response {
         return error(401, "invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided.");
     }
     let model =
-        json!({"id": "simulated", "object": "model", "created": 1_767_225_600, "owned_by": "simulator"});
+        json!({"id": Models::NAME, "object": "model", "created": 1_767_225_600, "owned_by": "simulator"});
     Json(json!({"object": "list", "data": [model]})).into_response()
 }
 

@@ -71,9 +71,9 @@ pub(in crate::models) fn list(models: &Models, headers: &HeaderMap) -> Response 
         return error(401, "authentication_error", "invalid x-api-key");
     }
     let model = json!({
-        "type": "model", "id": "simulated", "display_name": "Simulated", "created_at": "2026-01-01T00:00:00Z",
+        "type": "model", "id": Models::NAME, "display_name": "Simulated", "created_at": "2026-01-01T00:00:00Z",
     });
-    Json(json!({"data": [model], "has_more": false, "first_id": "simulated", "last_id": "simulated"}))
+    Json(json!({"data": [model], "has_more": false, "first_id": Models::NAME, "last_id": Models::NAME}))
         .into_response()
 }
 
