@@ -90,6 +90,7 @@ const KEPT: &[(&str, &[&str])] = &[
             "src/retry.rs",
             "src/rest.rs",
             "src/testing.rs",
+            "src/doctor",
             "src/jira",
             "src/github",
             "src/queue/rabbitmq",
