@@ -6,7 +6,7 @@ mod note;
 mod plan;
 mod report;
 
-pub use neutral::{neutral_line, neutral_text};
+pub use neutral::{neutral_json, neutral_line, neutral_text};
 pub use note::{ChangeNote, RUN_TRAILER};
 pub use plan::{plan_body, plan_comment, plan_message, plan_ticket_comment};
 pub use report::{

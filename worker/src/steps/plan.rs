@@ -30,7 +30,10 @@ pub async fn write(
         let human = |reason: String| Ok(Next::End(Outcome::NeedsHuman { reason }));
         let problem = match reply.stop {
             Stop::End => match prompt::parse_plan_reply(&reply.text) {
-                Ok(PlanReply::Plan(plan)) => return Ok(Next::Go(ChangePlan { plan, usage })),
+                Ok(PlanReply::Plan(plan)) => {
+                    let plan = plan.map_texts(|text| services.redactor.redact(text).into_owned());
+                    return Ok(Next::Go(ChangePlan { plan, usage }));
+                }
                 Ok(PlanReply::NothingToChange { reason }) => {
                     return Ok(Next::End(Outcome::NothingToChange { reason }));
                 }

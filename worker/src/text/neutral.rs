@@ -16,6 +16,7 @@ static CLOSING: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)((?:[\w.-]+/[\w.-]+)?#\d|GH-\d|https?://\S+/issues/\d)",
     )
 });
+static ISSUE_NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(?i)\b(GH)-(\d)"));
 static MENTION: LazyLock<Option<Regex>> =
     LazyLock::new(|| pattern(r"(^|[^\w`@./])@([A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9_.-]+)?)"));
 // Atlassian: "Process issues with smart commits": `KEY #comment …`, `#time …`, `#<transition> …`.
@@ -41,6 +42,15 @@ pub fn neutral_text(text: &str) -> String {
     let text = replace(text, &SMART, "$1");
     // A trailer of ours can only be written by us.
     text.lines().map(str::trim_end).map(guard_trailer).collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// JSON with the same meaning whose text does nothing to a service: in the escapes of its strings nobody sees a
+/// mention, a smart commit, or an issue to close. Nothing is taken out, since a plan may well speak of `#include`.
+#[must_use]
+pub fn neutral_json(json: &str) -> String {
+    // These stand in strings only, and never behind a backslash of their own.
+    let json = json.replace('#', r"\u0023").replace('@', r"\u0040").replace("/issues/", r"\u002fissues/");
+    replace(json, &ISSUE_NUMBER, r"${1}\u002d$2")
 }
 
 /// One line of at most `limit` characters.
@@ -77,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for pattern in [&CLOSING, &MENTION, &SMART, &IMAGE, &HTML] {
+        for pattern in [&CLOSING, &ISSUE_NUMBER, &MENTION, &SMART, &IMAGE, &HTML] {
             assert!(pattern.is_some());
         }
     }
@@ -97,6 +107,16 @@ mod tests {
         ] {
             assert_eq!(neutral_text(given), neutral);
         }
+    }
+
+    #[test]
+    fn json_acts_on_nothing_and_reads_back_the_same() {
+        let value = serde_json::json!({
+            "path": "node_modules/@types/#x.ts", "why": "PROJ-2 #done, fixes GH-1 and gh-2, closes https://g.example/a/b/issues/4 \\#",
+        });
+        let json = neutral_json(&value.to_string());
+        assert!(["#", "@", "GH-", "gh-", "/issues/"].iter().all(|power| !json.contains(power)), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use jira_agent::domain::{CommitId, TaskId, Ticket, TicketKey};
 
-use super::{PullRequestFacts, RUN_TRAILER, neutral_line, neutral_text, pull_request_title};
+use super::{PullRequestFacts, RUN_TRAILER, neutral_json, neutral_line, neutral_text, pull_request_title};
 use crate::prompt::Plan;
 
 /// The message of the plan commit: the plan as JSON, signed off. Its id is what an approval binds to.
@@ -11,7 +11,7 @@ pub fn plan_message(ticket: &TicketKey, plan: &Plan, run: TaskId, author: &str) 
     format!(
         "{}\n\n```json\n{}\n```\n\n{RUN_TRAILER}: {run}\nSigned-off-by: {author}\n",
         pull_request_title(ticket, &format!("Plan: {}", plan.summary)),
-        plan.to_json(),
+        neutral_json(&plan.to_json()),
     )
 }
 
