@@ -77,7 +77,7 @@ impl Worker {
     pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
         let policy = RetryPolicy {
             first: Duration::from_millis(500),
-            cap: Duration::from_secs(30),
+            cap: Duration::from_secs(10),
             budget: Duration::MAX,
         };
         let mut waits = Waits::new(&policy);
@@ -161,7 +161,16 @@ impl Worker {
         }
         let attempt = delivery.info.attempt;
         let span = tracing::info_span!("run", run.id = %task.id, ticket.key = %task.ticket, attempt);
-        self.attempt(delivery, task).instrument(span).await
+        let mut work = std::pin::pin!(self.attempt(delivery, task).instrument(span));
+        // Cancel-safe: the work goes on below when the shutdown comes first.
+        tokio::select! {
+            handled = &mut work => handled,
+            () = self.shutdown.cancelled() => {
+                // Not after the run: the broker would hand out the next task as soon as this one is settled.
+                let (handled, ()) = tokio::join!(work, consumer.stop());
+                handled
+            }
+        }
     }
 
     async fn attempt(&self, delivery: Delivery, task: Task) -> Handled {
