@@ -152,16 +152,18 @@ pub async fn one_run(
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
-    let mut log = RunLog::new(&task, 1, queue.clone(), observer);
+    let mut log = RunLog::new(&task, 1, queue.clone(), observer, services.redactor.clone());
     let deadline = services.config.worker.run_deadline;
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
-    tokio::select! {
+    let end = tokio::select! {
         result = pipeline::run(services, task, leases, &mut log, stop) => result,
         () = tokio::time::sleep(deadline) => Err(failure::Transient(format!(
             "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
         )).into()),
         () = stop.cancelled() => Err(failure::Transient("the run was stopped; start it again with the same --task-id".to_owned()).into()),
-    }
+    };
+    log.flush().await;
+    end
 }
 
 fn report(end: anyhow::Result<Attempt>, json: bool) -> anyhow::Result<ExitStatus> {

@@ -175,7 +175,13 @@ impl Worker {
 
     async fn attempt(&self, delivery: Delivery, task: Task) -> Handled {
         let attempt = delivery.info.attempt;
-        let mut log = RunLog::new(&task, attempt, Some(self.queue.clone()), self.observer.clone());
+        let mut log = RunLog::new(
+            &task,
+            attempt,
+            Some(self.queue.clone()),
+            self.observer.clone(),
+            self.services.redactor.clone(),
+        );
         let lost = delivery.lost();
         let cancel = lost.child_token();
         let deadline = self.services.config.worker.run_deadline;
@@ -196,7 +202,7 @@ impl Worker {
             }
         };
         cancel.cancel();
-        match result {
+        let handled = match result {
             Interrupted::No(Ok(end)) => self.conclude(delivery, end, attempt, &mut log).await,
             Interrupted::No(Err(error)) => self.fail(delivery, &task, &error, &mut log).await,
             Interrupted::Lost => {
@@ -209,16 +215,22 @@ impl Worker {
                 tracing::warn!(
                     "the time to finish after the shutdown is over: the task goes back to the queue"
                 );
-                log.record(EventKind::Retried, json!({"reason": "the worker was shut down"})).await;
+                log.record(EventKind::Retried, json!({"reason": "the worker was shut down"}));
+                log.flush().await;
                 settled(delivery.release("the worker was shut down").await, "giving back")
             }
+        };
+        if handled == Handled::Settled {
+            log.flush().await;
         }
+        handled
     }
 
     async fn conclude(&self, delivery: Delivery, end: Attempt, attempt: u32, log: &mut RunLog) -> Handled {
         match end {
             Attempt::Ended(outcome) => {
                 tracing::info!(outcome = outcome.word(), attempt, "the run ended");
+                log.flush().await;
                 let handled = settled(delivery.ack().await, "acknowledging");
                 crash::point("consume:acked");
                 handled
@@ -229,7 +241,8 @@ impl Worker {
             }
             Attempt::Busy => {
                 let reason = "another worker works on this ticket";
-                log.record(EventKind::Retried, json!({ "reason": reason })).await;
+                log.record(EventKind::Retried, json!({ "reason": reason }));
+                log.flush().await;
                 let retry = Retry { after: failure::wait_after(1), counts: false, reason: reason.to_owned() };
                 settled(delivery.retry(retry).await, "putting off")
             }
@@ -251,15 +264,17 @@ impl Worker {
             {
                 let after = after.unwrap_or_else(|| failure::wait_after(attempt));
                 tracing::warn!(reason, after_s = after.as_secs(), "the attempt failed; the task waits");
-                log.record(EventKind::Retried, json!({"reason": reason, "after_s": after.as_secs()})).await;
+                log.record(EventKind::Retried, json!({"reason": reason, "after_s": after.as_secs()}));
+                log.flush().await;
                 settled(delivery.retry(Retry { after, counts, reason }).await, "putting off")
             }
             Disposition::Retry { .. } | Disposition::DeadLetter => {
                 tracing::error!(reason, "the run failed; the task goes to the dead-letter queue");
                 let reason = self.tell(task, reason, attempt).await;
-                log.record(EventKind::Failed, json!({ "reason": reason })).await;
+                log.record(EventKind::Failed, json!({ "reason": reason }));
+                log.flush().await;
                 let handled = settled(delivery.dead_letter(&reason).await, "dead-lettering");
-                log.record(EventKind::DeadLettered, json!({ "reason": reason })).await;
+                log.record(EventKind::DeadLettered, json!({ "reason": reason }));
                 handled
             }
         }

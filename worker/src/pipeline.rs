@@ -43,11 +43,11 @@ pub async fn run(
         Claim::Busy => return Ok(Attempt::Busy),
         Claim::End(outcome, ticket) => {
             tell(services, &ticket, &outcome, run).await?;
-            log.record(outcome.event(), outcome_data(&outcome)).await;
+            log.record(outcome.event(), outcome_data(&outcome));
             return Ok(Attempt::Ended(outcome));
         }
     };
-    log.record(EventKind::Claimed, claim::describe(&claimed.route)).await;
+    log.record(EventKind::Claimed, claim::describe(&claimed.route));
     let result = work(services, &claimed, log, cancel).await;
     if let Some(lease) = claimed.lease {
         lease.release().await;
@@ -67,7 +67,7 @@ async fn work(
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
     crash::point("workspace:done");
-    log.record(EventKind::Cloned, workspace::describe(&workspace)).await;
+    log.record(EventKind::Cloned, workspace::describe(&workspace));
     let published = build(services, claimed, &workspace, log, cancel).await;
     // Nothing of the workspace is needed to report, and a report may have to wait.
     if let Err(error) = workspace.dir.remove().await {
@@ -79,8 +79,8 @@ async fn work(
     };
     let reported = step("report", report::report(services, claimed, &published)).await?;
     crash::point("report:done");
-    log.record(EventKind::Reported, json!({"ticket": claimed.ticket.url})).await;
-    log.record(reported.outcome.event(), outcome_data(&reported.outcome)).await;
+    log.record(EventKind::Reported, json!({"ticket": claimed.ticket.url}));
+    log.record(reported.outcome.event(), outcome_data(&reported.outcome));
     Ok(reported.outcome)
 }
 
@@ -105,11 +105,11 @@ async fn build(
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
     crash::point("publish:pushed");
-    log.record(EventKind::Pushed, json!({"branch": claimed.branch, "commit": pushed.commit})).await;
+    log.record(EventKind::Pushed, json!({"branch": claimed.branch, "commit": pushed.commit}));
     let published = step("publish", publish::pull_request(services, claimed, workspace, pushed)).await?;
     crash::point("publish:done");
     let kind = if published.opened { EventKind::PullRequestOpened } else { EventKind::PullRequestUpdated };
-    log.record(kind, json!({"url": published.facts.url, "number": published.facts.number})).await;
+    log.record(kind, json!({"url": published.facts.url, "number": published.facts.number}));
     Ok(Next::Go(published))
 }
 
@@ -126,13 +126,13 @@ async fn make(
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
     crash::point("context:done");
-    log.record(EventKind::ContextBuilt, context::describe(&context)).await;
+    log.record(EventKind::ContextBuilt, context::describe(&context));
     if claimed.route.mode == Mode::Plan {
         let plan = match step("plan", plan::write(services, claimed, &context, cancel)).await? {
             Next::Go(plan) => plan,
             Next::End(outcome) => return Ok(Next::End(outcome)),
         };
-        log.record(EventKind::Planned, usage_data(services, &plan.usage)).await;
+        log.record(EventKind::Planned, usage_data(services, &plan.usage));
         crash::point("edit:done");
         return publish::commit_plan(services, claimed, workspace, plan).await.map(Next::Go);
     }
@@ -141,7 +141,7 @@ async fn make(
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
     crash::point("edit:done");
-    log.record(EventKind::Edited, usage_data(services, &applied.usage)).await;
+    log.record(EventKind::Edited, usage_data(services, &applied.usage));
     let mut corrections = services.config.worker.correction_rounds;
     let checked: Checked = loop {
         match step("check", check::run(applied)).await? {
@@ -151,19 +151,19 @@ async fn make(
             }
             check::CheckOutcome::Failed { report, applied: failed } => {
                 corrections -= 1;
-                log.record(EventKind::Checked, json!({"passed": false, "errors": report.errors.len()})).await;
+                log.record(EventKind::Checked, json!({"passed": false, "errors": report.errors.len()}));
                 let corrected =
                     edit::correct(services, claimed, workspace, &context, (*failed, &report), cancel);
                 applied = match step("edit", corrected).await? {
                     Next::Go(applied) => applied,
                     Next::End(outcome) => return Ok(Next::End(outcome)),
                 };
-                log.record(EventKind::Edited, usage_data(services, &applied.usage)).await;
+                log.record(EventKind::Edited, usage_data(services, &applied.usage));
             }
         }
     };
     crash::point("check:done");
-    log.record(EventKind::Checked, json!({"passed": true, "checks": checked.checks})).await;
+    log.record(EventKind::Checked, json!({"passed": true, "checks": checked.checks}));
     publish::commit_change(services, claimed, workspace, checked).await.map(Next::Go)
 }
 
@@ -176,7 +176,7 @@ async fn conclude(
 ) -> anyhow::Result<Outcome> {
     report::tell(services, &claimed.task.ticket, &outcome, claimed.task.id).await?;
     report::mark(services, claimed, &outcome).await?;
-    log.record(outcome.event(), outcome_data(&outcome)).await;
+    log.record(outcome.event(), outcome_data(&outcome));
     Ok(outcome)
 }
 
