@@ -7,3 +7,4 @@ mod world;
 
 mod kill;
 mod run;
+mod trouble;

@@ -1,6 +1,6 @@
 //! One ticket, one repository, a model that knows the answer, and real worker processes between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use jira_agent_simulator::jira::{IssueSeed, IssueSnapshot, Jira, User};
 use jira_agent_simulator::models::{Models, Reply, Rule};
 use jira_agent_simulator::{Simulator, SimulatorOptions};
 use lapin::BasicProperties;
+use lapin::message::Delivery;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -92,7 +93,12 @@ impl World {
         let jira = simulator.jira();
         for (account_id, name) in [(REVIEWER, "Riley"), (REPORTER, "Sam")] {
             let email = format!("{name}@example.com");
-            jira.add_user(User { account_id: account_id.to_owned(), name: name.to_owned(), email, active: true });
+            jira.add_user(User {
+                account_id: account_id.to_owned(),
+                name: name.to_owned(),
+                email,
+                active: true,
+            });
         }
         jira.add_issue(ticket(TICKET)).unwrap();
         let github = simulator.github().clone();
@@ -165,6 +171,11 @@ projects = ["PROJ"]
         self.dir.path().join("jira-agent.toml")
     }
 
+    /// The directory in which all processes of this world run.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Where workers make their workspaces.
     pub fn workspaces(&self) -> PathBuf {
         self.dir.path().join("workspaces")
@@ -198,7 +209,11 @@ projects = ["PROJ"]
         let path = self.dir.path().join(format!("worker-{number}.log"));
         let log = std::fs::File::create(&path).unwrap();
         let mut command = self.command("jira-agent-worker");
-        command.args(arguments).envs(environment.iter().copied()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
         (command.spawn().unwrap(), path)
     }
 
@@ -223,11 +238,12 @@ projects = ["PROJ"]
         ended
     }
 
-    /// Moves what waits on a retry tier to the tasks, as the tier does when its time is over.
-    pub async fn hurry(&self, tier: &str) {
-        let waiting = self.broker.take(tier).await;
-        let body = String::from_utf8(waiting.data).unwrap();
-        self.broker.publish(&body, waiting.properties).await;
+    /// Moves what waits on a queue to the tasks, as a tier does when its time is over, and gives it.
+    pub async fn hurry(&self, queue: &str) -> Delivery {
+        let waiting = self.broker.take(queue).await;
+        let body = String::from_utf8(waiting.data.clone()).unwrap();
+        self.broker.publish(&body, waiting.properties.clone()).await;
+        waiting
     }
 
     /// The ticket now.
@@ -280,7 +296,11 @@ projects = ["PROJ"]
         assert_eq!(issue.transitions().len(), 1, "moved once");
         let comments = self.comments();
         assert_eq!(comments.len(), 1, "one comment: {comments:?}");
-        assert!(comments[0].contains(&format!("/{REPOSITORY}/pull/{}", pull.issue.number)), "{}", comments[0]);
+        assert!(
+            comments[0].contains(&format!("/{REPOSITORY}/pull/{}", pull.issue.number)),
+            "{}",
+            comments[0]
+        );
         assert!(comments[0].contains("I opened"), "{}", comments[0]);
         assert_eq!(self.depths().await, []);
     }
@@ -289,7 +309,11 @@ projects = ["PROJ"]
     /// secret stands where it must not.
     pub async fn finish(self) {
         self.simulator.assert_no_problems();
-        assert_eq!(self.simulator.faults().unfired(), Vec::<String>::new(), "a fault that never came tests nothing");
+        assert_eq!(
+            self.simulator.faults().unfired(),
+            Vec::<String>::new(),
+            "a fault that never came tests nothing"
+        );
         let left = std::fs::read_dir(self.workspaces()).map(|entries| entries.count()).unwrap_or_default();
         assert_eq!(left, 0, "workspaces are removed");
         let password = self.broker.url().password().unwrap_or_default().to_owned();
@@ -298,6 +322,9 @@ projects = ["PROJ"]
             .chain((password.len() > 5).then_some(password.as_str()))
             .collect();
         assert_eq!(self.simulator.journal().leaks(&secrets), Vec::<String>::new());
+        for event in self.broker.drain("agent-events").await {
+            assert!(secrets.iter().all(|secret| !event.contains(secret)), "an event holds a secret: {event}");
+        }
         for number in 0..self.logs.load(Ordering::Relaxed) {
             let log = std::fs::read_to_string(self.dir.path().join(format!("worker-{number}.log"))).unwrap();
             for secret in &secrets {
@@ -331,7 +358,7 @@ pub fn ticket(key: &str) -> IssueSeed {
 /// One of our programs, built beside this test.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(std::path::Path::parent).unwrap().join(name);
+    let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(path.exists(), "{} is not built: run `make test`", path.display());
     path
 }
