@@ -264,8 +264,9 @@ impl Http {
         limit: Option<Duration>,
         safety: Safety,
     ) -> Failure {
-        if let Some(retry_after) = limit {
-            // A limited request was refused, so even a write can be sent again.
+        // A request that was limited by a 4xx was refused, so even a write can be sent again; behind a 5xx it may be done.
+        let refused = safety == Safety::Idempotent || status.is_client_error();
+        if let Some(retry_after) = limit.filter(|_| refused) {
             let verdict = Verdict::AgainAfter(retry_after);
             return Failure { error: HttpError::RateLimited { host, retry_after }, verdict };
         }

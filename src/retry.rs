@@ -89,6 +89,8 @@ where
         let wait = match judge(&error) {
             Verdict::Stop => return Err(error),
             Verdict::Again => waits.next_wait(),
+            // "At once", said again and again, must not become a storm.
+            Verdict::AgainAfter(least) if least < policy.first => least + waits.next_wait(),
             // The other side named a moment; jitter keeps a fleet from arriving at it together.
             Verdict::AgainAfter(least) => least + waits.next_wait().min(least / 10),
         };
@@ -161,6 +163,14 @@ mod tests {
     async fn a_wait_beyond_the_budget_is_not_begun() {
         let verdict = Verdict::AgainAfter(Duration::from_secs(3600));
         assert_eq!(tries_until(&POLICY, &CancellationToken::new(), verdict, 4).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn an_invitation_to_come_back_at_once_is_not_taken_for_one_to_storm() {
+        let verdict = Verdict::AgainAfter(Duration::ZERO);
+        let policy = RetryPolicy { first: Duration::from_millis(10), ..POLICY };
+        let (tries, good) = tries_until(&policy, &CancellationToken::new(), verdict, 10_000).await;
+        assert!(!good && (2..1_000).contains(&tries), "{tries} tries in {:?}", policy.budget);
     }
 
     #[tokio::test]

@@ -86,8 +86,9 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // lapin calls it an error when another worker holds a lease; what matters of its failures is logged by the queue.
     let filter = EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("lapin=off,{filter}"))
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let writer = Redacting { redactor, inner: writer, json: look == Look::Json };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);

@@ -6,5 +6,6 @@ mod queue;
 mod world;
 
 mod kill;
+mod misbehave;
 mod run;
 mod trouble;

@@ -12,7 +12,9 @@ async fn a_bare_key_becomes_a_pull_request_and_an_updated_ticket() {
     world.work_once().await;
     world.assert_fixed().await;
     let body = world.pulls()[0].issue.body.clone().unwrap_or_default();
-    for part in ["src/cart.rs", "syntax: 1 file parsed, no new errors", "tests: not run", "scripted", "about $"] {
+    for part in
+        ["src/cart.rs", "syntax: 1 file parsed, no new errors", "tests: not run", "scripted", "about $"]
+    {
         assert!(body.contains(part), "{part} is missing in: {body}");
     }
     assert_eq!(world.simulator.models().calls().len(), 1);
@@ -40,7 +42,8 @@ async fn a_full_task_is_carried_out_as_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_a_github_issue_becomes_a_pull_request_that_closes_it() {
     let world = World::new().await;
-    let number = world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
+    let number =
+        world.add_github_issue("The total of the cart is wrong", "`Cart::total` ignores the quantity.");
     let url = world.simulator.url();
     let body = serde_json::json!({"repo_url": format!("{url}/{REPOSITORY}"), "issue_id": number, "trigger_user": "sam"});
     world.publish(&body.to_string()).await;
@@ -77,7 +80,7 @@ async fn a_plan_is_proposed_in_a_draft_and_the_ticket_waits() {
     assert!(pull.issue.body.clone().unwrap_or_default().contains(&head.id), "the plan commit is named");
     let on_pull = github.comments(REPOSITORY, pull.issue.number);
     assert_eq!(on_pull.len(), 1);
-    assert!(on_pull[0].body.contains("/approve"), "{}", on_pull[0].body);
+    assert!(on_pull[0].body.contains("three mugs cost 7.50"), "{}", on_pull[0].body);
     let comments = world.comments();
     assert_eq!(comments.len(), 1);
     assert!(comments[0].contains("I propose a plan"), "{}", comments[0]);

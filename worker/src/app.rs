@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use jira_agent::config::{Config, ConfigError, ConfigSources, Needs};
-use jira_agent::domain::{Outcome, Task};
+use jira_agent::domain::{EventKind, Outcome, Task};
 use jira_agent::exit::ExitStatus;
 use jira_agent::github::GitHub;
 use jira_agent::http::Http;
@@ -26,7 +26,7 @@ use crate::offline;
 use crate::pipeline::{self, Attempt};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
-use crate::steps::claim::LeaseSource;
+use crate::steps::{self, claim::LeaseSource};
 use crate::tickets::Tickets;
 use crate::workspace_dir;
 
@@ -50,13 +50,19 @@ fn start(cli: Cli) -> anyhow::Result<ExitStatus> {
     let redactor = Redactor::new(config.secrets());
     let _telemetry = telemetry::init(&config.log, redactor.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(cli, config, redactor))
+    let result = runtime.block_on(run(cli, config, redactor.clone()));
+    // A service's words may hold what they were sent.
+    Ok(result.unwrap_or_else(|error| {
+        output::note(&redactor.redact(&format!("jira-agent-worker: {error:#}")));
+        status_of(&error)
+    }))
 }
 
 fn needs(command: &Command) -> Option<Needs> {
     match command {
         Command::Run(_) => Some(Needs::Worker),
-        Command::Ticket(_) => Some(Needs::Ticket),
+        Command::Ticket(args) if args.no_lease => Some(Needs::Ticket),
+        Command::Ticket(_) => Some(Needs::Worker),
         // `doctor` reports what is missing itself.
         Command::Context(_) | Command::Apply(_) | Command::Transfer | Command::Doctor(_) => None,
     }
@@ -106,7 +112,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
 
 /// Removes the workspaces of workers that died.
 async fn sweep(services: &Services) {
-    let root = crate::steps::workspace::root(services);
+    let root = steps::workspace::root(services);
     match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
         Ok(Ok(0)) | Err(_) => {}
         Ok(Ok(removed)) => tracing::info!(removed, "workspaces of dead workers were removed"),
@@ -133,11 +139,12 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
     } else {
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
     };
-    let end = one_run(&services, task, queue.clone(), None, &shutdown.token()).await;
+    let end = one_run(&services, task.clone(), queue.clone(), None, &shutdown.token()).await;
+    let status = report(&services, &task, end, args.json).await;
     if let Some(queue) = queue {
         queue.close().await;
     }
-    report(end, args.json)
+    status
 }
 
 /// Runs one task without a delivery: no retry, no dead letter, the answer goes to the caller.
@@ -152,21 +159,35 @@ pub async fn one_run(
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
-    let mut log = RunLog::new(&task, 1, queue.clone(), observer, services.redactor.clone());
+    let mut log = RunLog::new(&task, 1, services.redactor.clone(), queue.clone(), observer);
     let deadline = services.config.worker.run_deadline;
+    let cancel = CancellationToken::new();
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
-    let end = tokio::select! {
-        result = pipeline::run(services, task, leases, &mut log, stop) => result,
+    let result = tokio::select! {
+        result = pipeline::run(services, task, leases, &mut log, &cancel) => result,
         () = tokio::time::sleep(deadline) => Err(failure::Transient(format!(
             "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
         )).into()),
-        () = stop.cancelled() => Err(failure::Transient("the run was stopped; start it again with the same --task-id".to_owned()).into()),
+        () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
+            "the run was stopped; start it again with the same --task-id".to_owned()
+        ).into()),
     };
+    if let Err(error) = &result
+        && failure::classify(error) == Disposition::DeadLetter
+    {
+        let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
+        log.record(EventKind::Failed, serde_json::json!({ "reason": reason })).await;
+    }
     log.flush().await;
-    end
+    result
 }
 
-fn report(end: anyhow::Result<Attempt>, json: bool) -> anyhow::Result<ExitStatus> {
+async fn report(
+    services: &Services,
+    task: &Task,
+    end: anyhow::Result<Attempt>,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
     match end {
         Ok(Attempt::Ended(outcome)) => {
             output::line(&if json { serde_json::to_string(&outcome)? } else { sentence(&outcome) })?;
@@ -181,10 +202,14 @@ fn report(end: anyhow::Result<Attempt>, json: bool) -> anyhow::Result<ExitStatus
             Ok(ExitStatus::TryLater)
         }
         Err(error) => {
-            output::note(&format!("the run failed: {error:#}"));
+            let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
+            output::note(&format!("the run failed: {reason}"));
             Ok(match failure::classify(&error) {
                 Disposition::Retry { .. } => ExitStatus::TryLater,
-                Disposition::DeadLetter => ExitStatus::Failed,
+                Disposition::DeadLetter => {
+                    steps::report::failed(services, task, reason, 1).await;
+                    ExitStatus::Failed
+                }
             })
         }
     }

@@ -27,14 +27,14 @@ const DESCRIPTION: &str = "I put **three** mugs into the cart and `Cart::total` 
 
 /// The repository's files. Cargo would take a `Cargo.toml` among the sources for a package of its own.
 const FILES: [(&str, &[u8]); 6] = [
-    ("Cargo.toml", include_bytes!("shop/Cargo.toml.txt")),
-    ("README.md", include_bytes!("shop/README.md")),
-    ("src/cart.rs", include_bytes!("shop/src/cart.rs")),
-    ("src/invoice.rs", include_bytes!("shop/src/invoice.rs")),
-    ("src/lib.rs", include_bytes!("shop/src/lib.rs")),
-    ("src/price.rs", include_bytes!("shop/src/price.rs")),
+    ("Cargo.toml", include_bytes!("../../../tests/fixtures/shop/Cargo.toml.txt")),
+    ("README.md", include_bytes!("../../../tests/fixtures/shop/README.md")),
+    ("src/cart.rs", include_bytes!("../../../tests/fixtures/shop/src/cart.rs")),
+    ("src/invoice.rs", include_bytes!("../../../tests/fixtures/shop/src/invoice.rs")),
+    ("src/lib.rs", include_bytes!("../../../tests/fixtures/shop/src/lib.rs")),
+    ("src/price.rs", include_bytes!("../../../tests/fixtures/shop/src/price.rs")),
 ];
-const REPLY: &str = include_str!("reply.txt");
+const REPLY: &str = include_str!("../../../tests/fixtures/shop-reply.txt");
 /// Without these lines in the prompt nobody could write the patch, so the scripted model does not either.
 const NEEDED: &str = r"total = total \+ item\.price;";
 
@@ -112,7 +112,6 @@ impl Scene {
     pub fn config(&self, args: &DemoArgs) -> anyhow::Result<Config> {
         let url = self.url();
         let mut overrides: Vec<(String, String)> = [
-            ("queue.kind", "memory"),
             ("jira.url", url),
             ("jira.email", Jira::EMAIL),
             ("jira.token", Jira::TOKEN),
@@ -152,7 +151,7 @@ impl Scene {
             base_branch: None,
             mode: None,
         }];
-        config.check(Needs::Worker)?;
+        config.check(Needs::Ticket)?;
         Ok(config)
     }
 

@@ -78,7 +78,7 @@ async fn words_that_would_act_on_a_service_lose_their_power() {
     world.assert_fixed().await;
     let pull = &world.pulls()[0].issue;
     let message = world.simulator.github().commits(REPOSITORY, BRANCH)[0].message.clone();
-    assert!(message.starts_with("PROJ-1: Fixes issue #12 for `@octocat`"), "{message}");
+    assert!(message.starts_with("PROJ-1: Fixes issue #12 for ＠octocat"), "{message}");
     for text in [&message, &pull.title, pull.body.as_ref().unwrap(), &world.comments()[0]] {
         for power in [
             "Fixes #12",

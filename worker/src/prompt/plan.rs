@@ -81,23 +81,6 @@ impl Plan {
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a plan is plain data")
     }
-
-    /// The same with every text, paths too, replaced.
-    #[must_use]
-    pub fn map_texts(self, replace: impl Fn(&str) -> String) -> Self {
-        let all = |texts: Vec<String>| texts.iter().map(|text| replace(text)).collect();
-        let file =
-            |file: PlannedFile| PlannedFile { path: replace(&file.path), why: replace(&file.why), ..file };
-        Self {
-            version: self.version,
-            summary: replace(&self.summary),
-            changes: self.changes.into_iter().map(file).collect(),
-            strategy: replace(&self.strategy),
-            tests: all(self.tests),
-            risks: all(self.risks),
-            questions: all(self.questions),
-        }
-    }
 }
 
 /// Why a reply is not a plan. The text says what to send instead.
@@ -288,6 +271,8 @@ fn inside(path: &str) -> Result<String, PlanProblem> {
         "is empty"
     } else if path.len() > PATH_LIMIT {
         "is too long"
+    } else if path.contains('`') {
+        "holds a backtick, behind which it could not be shown"
     } else if path.starts_with('/') || path.contains([':', '\\']) {
         "must be relative and written with `/`"
     } else if path.chars().any(super::is_hidden) || path.contains(['\n', '\t']) {

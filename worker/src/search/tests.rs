@@ -16,7 +16,7 @@ fn shop() -> Vec<(String, String)> {
         ("src/main.rs", "mod cart;\nmod shipping;\nfn main() { cart::Cart::default().total(); }\n"),
         (
             "src/cart.rs",
-            "use crate::shipping;\n\npub struct Cart { items: Vec<Item> }\n\nimpl Cart {\n    /// Sums the items up.\n    \
+            "use super::shipping;\n\npub struct Cart { items: Vec<Item> }\n\nimpl Cart {\n    /// Sums the items up.\n    \
              pub fn total(&self) -> u32 {\n        self.items.iter().map(|item| item.price).sum()\n    }\n}\n",
         ),
         ("src/item.rs", "pub struct Item { pub price: u32, pub quantity: u32 }\n"),

@@ -28,13 +28,14 @@ pub async fn write(
 ) -> anyhow::Result<Next<AppliedPatch>> {
     let first = first_request(services, claimed, context);
     let desk = Desk::new(services, workspace, context)?;
-    Talk { services, desk, request: first, usage: Usage::default(), draft: Draft::Nothing }.run(cancel).await
+    let (usage, draft) = (Usage::default(), Draft::Nothing);
+    Talk { services, desk, request: first, usage, draft, said: None }.run(cancel).await
 }
 
 /// Has the model mend a patch that a check has refused.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub async fn correct(
     services: &Services,
     claimed: &Claimed,
@@ -46,10 +47,12 @@ pub async fn correct(
     let (applied, report) = failed;
     let mut request = first_request(services, claimed, context);
     request.messages = applied.conversation;
-    request.messages.push(prompt::correction_message(&report.errors.join("\n")));
+    let errors = services.redactor.redact(&report.errors.join("\n")).into_owned();
+    request.messages.push(prompt::correction_message(&errors));
     let desk = Desk::new(services, workspace, context)?;
     let draft = Draft::Patch(Box::new(applied.patch));
-    Talk { services, desk, request, usage: applied.usage, draft }.run(cancel).await
+    let said = Some(Written { summary: applied.summary, explanation: applied.explanation });
+    Talk { services, desk, request, usage: applied.usage, draft, said }.run(cancel).await
 }
 
 fn first_request(services: &Services, claimed: &Claimed, context: &TaskContext) -> Request {
@@ -110,16 +113,31 @@ struct Talk<'run> {
     request: Request,
     usage: Usage,
     draft: Draft,
+    /// What the change is for, as the model first said it: a repair often brings blocks only.
+    said: Option<Written>,
 }
 
 /// What one reply has come to.
 enum Turn {
-    Done(Patch, Written),
+    Done(Patch),
     End(Outcome),
     /// It has to be said again; what was wrong, for the model.
-    Again(String),
+    Again(Problem),
 }
 
+/// Why a reply could not be used.
+struct Problem {
+    for_model: String,
+    for_people: String,
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Self {
+        Self { for_model: text.clone(), for_people: text }
+    }
+}
+
+#[derive(Default)]
 struct Written {
     summary: String,
     explanation: String,
@@ -128,18 +146,20 @@ struct Written {
 impl Talk<'_> {
     async fn run(mut self, cancel: &CancellationToken) -> anyhow::Result<Next<AppliedPatch>> {
         let mut repairs = self.services.config.worker.repair_rounds;
-        let mut said: Option<Written> = None;
         loop {
             let reply =
                 self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
             self.usage += reply.usage;
-            // The model can hold a secret that we never showed it; we do not show it again.
+            // The model may hold a secret that we never showed it; we do not show it again.
             self.request.messages.push(Message::assistant(self.services.redactor.redact(&reply.text)));
-            match self.turn(&reply, &mut said).await? {
-                Turn::Done(patch, written) => return Ok(self.finish(patch, written)),
+            match self.turn(&reply).await? {
+                Turn::Done(patch) => return Ok(self.finish(patch)),
                 Turn::End(outcome) => return Ok(Next::End(outcome)),
                 Turn::Again(problem) if repairs == 0 => {
-                    let reason = format!("I could not write a patch that applies: {}", first_lines(&problem));
+                    let reason = format!(
+                        "I could not write a patch that applies: {}",
+                        first_lines(&problem.for_people)
+                    );
                     return Ok(Next::End(Outcome::NeedsHuman { reason }));
                 }
                 Turn::Again(problem) => {
@@ -148,14 +168,14 @@ impl Talk<'_> {
                         repairs_left = repairs,
                         "the patch does not apply; the model is asked again"
                     );
-                    let problem = self.services.redactor.redact(&problem).into_owned();
+                    let problem = self.services.redactor.redact(&problem.for_model).into_owned();
                     self.request.messages.push(prompt::repair_message(&problem));
                 }
             }
         }
     }
 
-    async fn turn(&mut self, reply: &Reply, said: &mut Option<Written>) -> anyhow::Result<Turn> {
+    async fn turn(&mut self, reply: &Reply) -> anyhow::Result<Turn> {
         if let Some(turn) = stopped_early(&reply.stop) {
             return Ok(turn);
         }
@@ -168,27 +188,25 @@ impl Talk<'_> {
             }
             ReplyKind::Edits { summary, explanation, blocks_text } => (summary, explanation, blocks_text),
         };
-        // A repair often brings blocks only; the first reply has said what they are for.
-        if said.is_none() || !explanation.is_empty() {
-            *said = Some(Written { summary, explanation });
+        if self.said.is_none() || !summary.is_empty() {
+            self.said = Some(Written { summary, explanation });
         }
         let blocks = match edit::parse(&blocks) {
             Ok(blocks) => blocks,
-            Err(problem) => return Ok(Turn::Again(problem.to_string())),
+            Err(problem) => return Ok(Turn::Again(problem.to_string().into())),
         };
         let draft = std::mem::replace(&mut self.draft, Draft::Nothing);
         match self.desk.apply(draft, blocks).await? {
-            Ok(patch) => Ok(self.judge(patch, said.take())),
+            Ok(patch) => Ok(self.judge(patch)),
             Err(rejection) => {
-                let problem = rejection.for_model();
+                let problem = Problem { for_model: rejection.for_model(), for_people: rejection.to_string() };
                 self.draft = Draft::Rejected(Box::new(rejection));
                 Ok(Turn::Again(problem))
             }
         }
     }
 
-    fn judge(&self, patch: Patch, said: Option<Written>) -> Turn {
-        let written = said.unwrap_or_else(|| Written { summary: String::new(), explanation: String::new() });
+    fn judge(&self, patch: Patch) -> Turn {
         if patch.is_empty() {
             let reason = "the files already are as the change would make them".to_owned();
             return Turn::End(Outcome::NothingToChange { reason });
@@ -197,7 +215,7 @@ impl Talk<'_> {
             let reason = format!("the change would write a secret into `{path}`, so it was not published");
             return Turn::End(Outcome::NeedsHuman { reason });
         }
-        Turn::Done(patch, written)
+        Turn::Done(patch)
     }
 
     /// The file into which the patch would write something that must stay secret.
@@ -210,7 +228,8 @@ impl Talk<'_> {
         leaking.map(|(path, _)| path.clone())
     }
 
-    fn finish(self, patch: Patch, written: Written) -> Next<AppliedPatch> {
+    fn finish(self, patch: Patch) -> Next<AppliedPatch> {
+        let written = self.said.unwrap_or_default();
         Next::Go(AppliedPatch {
             summary: if written.summary.is_empty() {
                 "Change what the ticket asks for".to_owned()
@@ -233,7 +252,8 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
         Stop::MaxTokens => Some(Turn::Again(
             "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and as \
              few lines in each as make it unique."
-                .to_owned(),
+                .to_owned()
+                .into(),
         )),
         Stop::ContextExceeded => human(
             "the ticket and the code it needs do not fit the model; split the ticket, or raise \

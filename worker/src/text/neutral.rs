@@ -1,32 +1,46 @@
 //! Model-written text loses its power over services: no mentions, no closing keywords, no smart commits, no
-//! images, no hidden comments.
+//! images, no hidden comments, no trailers of ours. What it says stays readable.
+//!
+//! Each rule looks at characters only, never at where code spans begin or end, so that nothing can hide behind a
+//! quote that is never closed; and each one inserts or drops single characters in such a way that a second pass finds
+//! nothing that the first has made.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A pattern that is a constant of this file.
-fn pattern(text: &str) -> Option<Regex> {
-    Regex::new(text).ok()
-}
+use crate::prompt::is_hidden;
 
-static CLOSING: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    // GitHub: "Linking a pull request to an issue using a keyword".
-    pattern(
-        r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)((?:[\w.-]+/[\w.-]+)?#\d|GH-\d|https?://\S+/issues/\d)",
+/// A pattern that is a constant of this file; a test compiles them all.
+type Pattern = LazyLock<Option<Regex>>;
+
+// GitHub: "Linking a pull request to an issue using a keyword".
+static CLOSING: Pattern = LazyLock::new(|| {
+    Regex::new(
+        r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)([^A-Za-z0-9\n]{1,6})((?:[\w.-]+/[\w.-]+)?#\d|GH-\d|https?://\S+/(?:issues|pull)/\d)",
     )
+    .ok()
 });
-static ISSUE_NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(?i)\b(GH)-(\d)"));
-static MENTION: LazyLock<Option<Regex>> =
-    LazyLock::new(|| pattern(r"(^|[^\w`@./])@([A-Za-z0-9][A-Za-z0-9-]*(?:/[A-Za-z0-9_.-]+)?)"));
-// Atlassian: "Process issues with smart commits": `KEY #comment …`, `#time …`, `#<transition> …`.
-static SMART: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"#([A-Za-z])"));
-static IMAGE: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"!\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])?"));
-static HTML: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(?s)<!--.*?(?:-->|$)|</?[A-Za-z][^>]*>"));
+// A mention begins with an @ that is not inside a word, as the one in an address is.
+static MENTION: Pattern = LazyLock::new(|| Regex::new(r"(^|[^A-Za-z0-9_])@+([A-Za-z0-9])").ok());
+// Atlassian: "Process issues with smart commits": `KEY #comment …`, `KEY #time …`, `KEY #<transition> …`.
+static COMMAND: Pattern = LazyLock::new(|| Regex::new(r"#+([A-Za-z])").ok());
+static KEY: Pattern = LazyLock::new(|| Regex::new(r"\b[A-Z][A-Z0-9_]+-[0-9]+\b").ok());
+// An image is loaded by itself, and so tells its host who reads; what is left of an odd one is a link.
+static IMAGE: Pattern = LazyLock::new(|| Regex::new(r"!\[([^\[\]]*)\](?:\([^()\n]*\)|\[[^\[\]\n]*\])").ok());
+static BANG: Pattern = LazyLock::new(|| Regex::new(r"!+\[").ok());
+// What a page loads by itself, and comments, which nobody sees.
+static ACTIVE: Pattern = LazyLock::new(|| {
+    Regex::new(
+        r"(?i)<(!--|/?(?:img|picture|source|video|audio|svg|iframe|object|embed|link|style|script|meta|base)\b)",
+    )
+    .ok()
+});
 
-fn replace(text: String, pattern: &LazyLock<Option<Regex>>, with: &str) -> String {
-    match pattern.as_ref() {
-        Some(pattern) if pattern.is_match(&text) => pattern.replace_all(&text, with).into_owned(),
+fn replace(text: String, pattern: &Pattern, with: &str) -> String {
+    match pattern.as_ref().map(|pattern| pattern.replace_all(&text, with)) {
+        Some(Cow::Owned(replaced)) => replaced,
         _ => text,
     }
 }
@@ -34,29 +48,20 @@ fn replace(text: String, pattern: &LazyLock<Option<Regex>>, with: &str) -> Strin
 /// Text of several lines for a commit message, a pull request or a comment.
 #[must_use]
 pub fn neutral_text(text: &str) -> String {
-    let visible: String = text.chars().filter(|c| !is_hidden(*c)).collect();
-    let text = replace(visible, &HTML, "");
-    let text = replace(text, &IMAGE, "[image: $1]");
+    let visible = text.chars().filter(|letter| *letter == '\n' || *letter == '\t' || !is_hidden(*letter));
+    let text = replace(visible.collect(), &ACTIVE, "< $1");
+    let text = replace(text, &IMAGE, "(image: $1)");
+    let text = replace(text, &BANG, "[");
     let text = replace(text, &CLOSING, "$1${2}issue $3");
-    let text = replace(text, &MENTION, "$1`@$2`");
-    let text = replace(text, &SMART, "$1");
-    // A trailer of ours can only be written by us.
-    text.lines().map(str::trim_end).map(guard_trailer).collect::<Vec<_>>().join("\n").trim().to_owned()
+    let text = replace(text, &MENTION, "$1\u{ff20}$2");
+    text.lines().map(str::trim_end).map(inert_line).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// JSON with the same meaning whose text does nothing to a service: in the escapes of its strings nobody sees a
-/// mention, a smart commit, or an issue to close. Nothing is taken out, since a plan may well speak of `#include`.
-#[must_use]
-pub fn neutral_json(json: &str) -> String {
-    // These stand in strings only, and never behind a backslash of their own.
-    let json = json.replace('#', r"\u0023").replace('@', r"\u0040").replace("/issues/", r"\u002fissues/");
-    replace(json, &ISSUE_NUMBER, r"${1}\u002d$2")
-}
-
-/// One line of at most `limit` characters.
+/// One line of at most `limit` characters, which may stand behind a ticket's key.
 #[must_use]
 pub fn neutral_line(text: &str, limit: usize) -> String {
     let line = neutral_text(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let line = replace(line, &COMMAND, "$1");
     if line.chars().count() <= limit {
         return line;
     }
@@ -64,19 +69,17 @@ pub fn neutral_line(text: &str, limit: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
-fn guard_trailer(line: &str) -> String {
-    let lower = line.to_ascii_lowercase();
+/// Takes the commands out of a line that names a ticket, and the look of a trailer from one that has it: a trailer of
+/// ours can only be written by us.
+fn inert_line(line: &str) -> String {
+    let names_ticket = KEY.as_ref().is_some_and(|key| key.is_match(line));
+    let line = if names_ticket { replace(line.to_owned(), &COMMAND, "$1") } else { line.to_owned() };
+    let lower = line.trim_start().to_ascii_lowercase();
     let ours = ["jira-agent-", "signed-off-by:", "co-authored-by:", "approved-by:", "reviewed-by:"];
-    if ours.iter().any(|trailer| lower.trim_start().starts_with(trailer)) {
+    if ours.iter().any(|trailer| lower.starts_with(trailer)) {
         return format!("| {}", line.trim_start());
     }
-    line.to_owned()
-}
-
-/// Characters that people do not see: controls, zero width, direction marks, tags.
-fn is_hidden(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    line
 }
 
 #[cfg(test)]
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for pattern in [&CLOSING, &ISSUE_NUMBER, &MENTION, &SMART, &IMAGE, &HTML] {
+        for pattern in [&CLOSING, &MENTION, &COMMAND, &KEY, &IMAGE, &BANG, &ACTIVE] {
             assert!(pattern.is_some());
         }
     }
@@ -96,41 +99,56 @@ mod tests {
     fn what_could_act_on_a_service_is_taken_out() {
         for (given, neutral) in [
             ("Fixes #12 and closes acme/shop#3", "Fixes issue #12 and closes issue acme/shop#3"),
+            ("fixes **#12**, fixed: GH-3", "fixes **issue #12**, fixed: issue GH-3"),
             ("resolves: https://github.com/a/b/issues/4", "resolves: issue https://github.com/a/b/issues/4"),
-            ("thanks @octocat and @acme/team", "thanks `@octocat` and `@acme/team`"),
+            ("thanks @octocat and `@acme/team", "thanks ＠octocat and `＠acme/team"),
+            (".@octocat /@octocat @@octocat", ".＠octocat /＠octocat ＠octocat"),
             ("mail a@b.example stays", "mail a@b.example stays"),
-            ("PROJ-1 #done #time 2h", "PROJ-1 done time 2h"),
-            ("see ![x](http://evil/?q=1) now", "see [image: x] now"),
-            ("a<!-- jira-agent:report:1 -->b<img src=x>", "ab"),
+            ("PROJ-1 #done ##time 2h", "PROJ-1 done time 2h"),
+            ("see ![x](http://evil/?q=1) !![y][z] ![a", "see (image: x) !(image: y) [a"),
+            ("a<!-- jira-agent:report:1 -->b<img src=x>", "a< !-- jira-agent:report:1 -->b< img src=x>"),
+            ("<!-<a>- jira-agent:report:1 -->", "<!-<a>- jira-agent:report:1 -->"),
+            ("<<a>img src=http://evil>", "<<a>img src=http://evil>"),
             ("Jira-Agent-Run: 1", "| Jira-Agent-Run: 1"),
-            ("a\u{202e}b\u{200b}c", "abc"),
+            ("a\u{202e}b\u{200b}c\u{ad}", "abc"),
         ] {
             assert_eq!(neutral_text(given), neutral);
         }
     }
 
     #[test]
-    fn json_acts_on_nothing_and_reads_back_the_same() {
-        let value = serde_json::json!({
-            "path": "node_modules/@types/#x.ts", "why": "PROJ-2 #done, fixes GH-1 and gh-2, closes https://g.example/a/b/issues/4 \\#",
-        });
-        let json = neutral_json(&value.to_string());
-        assert!(["#", "@", "GH-", "gh-", "/issues/"].iter().all(|power| !json.contains(power)), "{json}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+    fn what_is_only_code_stays_as_it_is() {
+        for text in
+            ["returns `Option<Foo>` not Vec<String>", "if a <b then x -> y", "`#include <map>`", "it's #1!"]
+        {
+            assert_eq!(neutral_text(text), text);
+        }
     }
 
     #[test]
-    fn a_line_is_one_line_of_bounded_length() {
-        assert_eq!(neutral_line(" a\n b ", 72), "a b");
+    fn a_line_is_one_line_of_bounded_length_without_commands() {
+        assert_eq!(neutral_line(" a\n #done b ", 72), "a done b");
         assert_eq!(neutral_line(&"x".repeat(80), 10), "xxxxxxxxx…");
     }
 
     proptest! {
         #[test]
-        fn no_text_keeps_a_mention_or_a_marker(text in "[ -~\n@#<!>-]{0,80}") {
+        fn a_second_pass_changes_nothing(text in "[a-z!\\[\\]<>/@#` \\n-]{0,60}|[ -~\\n]{0,80}") {
+            let once = neutral_text(&text);
+            prop_assert_eq!(neutral_text(&once), once);
+        }
+
+        #[test]
+        fn nothing_keeps_a_marker_an_image_or_a_mention(text in "[a-z!\\[\\]<>/@#` \\n-]{0,60}") {
             let neutral = neutral_text(&text);
-            prop_assert!(!neutral.contains("<!-- jira-agent"), "{}", neutral);
-            prop_assert!(!neutral.lines().any(|line| line.starts_with("Jira-Agent-")), "{}", neutral);
+            prop_assert!(!neutral.contains("<!--") && !neutral.contains("!["), "{}", neutral);
+            let bytes = neutral.as_bytes();
+            let mention = bytes.windows(2).enumerate().any(|(at, pair)| {
+                pair[0] == b'@'
+                    && pair[1].is_ascii_alphanumeric()
+                    && (at == 0 || !(bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_'))
+            });
+            prop_assert!(!mention, "{}", neutral);
         }
     }
 }

@@ -21,20 +21,18 @@ enum StateFilter {
     All,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+/// By time of creation, as without it; nobody asks for another order.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    Created,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Direction {
     Asc,
     Desc,
-}
-
-/// GitHub also sorts by popularity and by age, which nobody here asks for.
-#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Sort {
-    #[default]
-    Created,
-    Updated,
 }
 
 #[derive(Deserialize)]
@@ -45,8 +43,8 @@ pub(super) struct ListQuery {
     /// `owner:branch`.
     head: Option<String>,
     base: Option<String>,
-    #[serde(default)]
-    sort: Sort,
+    #[serde(rename = "sort")]
+    _sort: Option<Sort>,
     direction: Option<Direction>,
     per_page: Option<usize>,
     page: Option<usize>,
@@ -97,16 +95,11 @@ pub(super) async fn list(call: Call, Asked(query): Asked<ListQuery>) -> Reply {
                 && query.base.as_ref().is_none_or(|base| *base == pull.base)
         };
         let pulls = scope.repository.issues.values().filter_map(|issue| Some((issue, issue.pull.as_ref()?)));
-        let mut pulls: Vec<_> = pulls.filter(|(issue, pull)| wanted(issue, pull)).collect();
-        let by_update = query.sort == Sort::Updated;
-        if by_update {
-            pulls.sort_by(|(one, _), (other, _)| one.updated_at.cmp(&other.updated_at));
-        }
-        let mut shown: Vec<Value> =
-            pulls.into_iter().map(|(issue, pull)| view.pull_simple(issue, pull)).collect();
-        // By creation the newest come first, by anything else the oldest.
-        let descending = query.direction.map_or(!by_update, |direction| direction == Direction::Desc);
-        if descending {
+        let mut shown: Vec<Value> = pulls
+            .filter(|(issue, pull)| wanted(issue, pull))
+            .map(|(issue, pull)| view.pull_simple(issue, pull))
+            .collect();
+        if !matches!(query.direction, Some(Direction::Asc)) {
             shown.reverse();
         }
         paging::page(scope.call, shown, query.per_page, query.page)
