@@ -81,8 +81,7 @@ impl Worker {
     /// Consumes until it is told to stop. A lost connection is made anew, with growing waits.
     ///
     /// # Errors
-    /// When the broker refuses: a wrong password, a queue that is not as it should be; or cannot be reached for as long as
-    /// `until.idle`.
+    /// When the broker refuses: a wrong password, a queue that is not as it should be.
     pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
         let policy = RetryPolicy {
             first: Duration::from_millis(500),
@@ -94,30 +93,26 @@ impl Worker {
         let mut idle_since = Instant::now();
         loop {
             let idle_at = until.idle.map(|idle| idle_since + idle);
-            // Cancel-safe: a connection that is given up holds nothing, and the other branch only waits.
+            // Cancel-safe: a connection that is given up holds nothing, and both other branches only wait.
             let consumer = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(Stopped::Shutdown),
                 consumer = self.queue.consume() => consumer,
+                () = at(idle_at) => return Ok(Stopped::Idle),
             };
             match consumer {
                 Ok(mut consumer) => {
                     tracing::info!("consuming");
-                    let (stopped, settled) = self.drain(consumer.as_mut(), until, idle_at).await;
+                    let (stopped, settled) = self.drain(consumer.as_mut(), until, &mut idle_since).await;
                     if let Some(stopped) = stopped {
                         return Ok(stopped);
                     }
                     if settled {
                         waits.reset();
-                        idle_since = Instant::now();
                     }
                     tracing::warn!("the connection to the queue is gone; connecting again");
                 }
                 Err(error @ (QueueError::Unreachable(_) | QueueError::Full(_))) => {
-                    // Nothing is delivered either while nobody answers.
-                    if idle_at.is_some_and(|at| Instant::now() >= at) {
-                        return Err(error);
-                    }
                     tracing::warn!(%error, "cannot consume; trying again");
                 }
                 Err(error) => return Err(error),
@@ -126,7 +121,7 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep(waits.next_wait()) => {}
                 () = self.shutdown.cancelled() => {}
-                () = at(idle_at) => {}
+                () = at(until.idle.map(|idle| idle_since + idle)) => {}
             }
         }
     }
@@ -137,10 +132,11 @@ impl Worker {
         &self,
         consumer: &mut dyn Consumer,
         until: Until,
-        idle_at: Option<Instant>,
+        idle_since: &mut Instant,
     ) -> (Option<Stopped>, bool) {
-        let (mut idle_at, mut settled) = (idle_at, false);
+        let mut settled = false;
         loop {
+            let idle_at = until.idle.map(|idle| *idle_since + idle);
             // Cancel-safe: `next` is by its contract, and a delivery it has taken is returned by it.
             let delivery = tokio::select! {
                 biased;
@@ -164,7 +160,8 @@ impl Worker {
                     return (Some(Stopped::Once), settled);
                 }
             }
-            idle_at = until.idle.map(|idle| Instant::now() + idle);
+            // A run that its connection did not survive was no idle time either.
+            *idle_since = Instant::now();
         }
     }
 
