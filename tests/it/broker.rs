@@ -151,6 +151,17 @@ impl Broker {
         message.await.delivery
     }
 
+    /// Takes everything that is in `queue` now.
+    pub async fn drain(&self, queue: &str) -> Vec<String> {
+        let (_connection, channel) = self.channel().await;
+        let mut bodies = Vec::new();
+        let options = BasicGetOptions { no_ack: true };
+        while let Some(message) = channel.basic_get(queue.into(), options).await.unwrap() {
+            bodies.push(String::from_utf8_lossy(&message.delivery.data).into_owned());
+        }
+        bodies
+    }
+
     /// Waits until exactly `count` messages are ready in `queue`.
     pub async fn wait_for_depth(&self, queue: &RabbitMq, name: &str, count: u32) {
         let what = format!("{count} messages ready in {name}");

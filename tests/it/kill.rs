@@ -12,7 +12,8 @@ const ONCE: [&str; 4] = ["run", "--once", "--idle-exit", "20s"];
 /// A line for whoever runs the tests with `--nocapture`.
 fn say(line: &str) {
     use std::io::Write as _;
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "{line}").unwrap();
 }
 
 /// Kills a first worker at `point` and lets a second one finish; false when a run never comes past that point.

@@ -9,3 +9,4 @@ mod world;
 mod kill;
 mod misbehave;
 mod run;
+mod trouble;

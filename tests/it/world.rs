@@ -1,6 +1,6 @@
 //! One ticket, one repository, a model that knows the answer, and real worker processes between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use jira_agent_simulator::jira::{IssueSeed, IssueSnapshot, Jira, User};
 use jira_agent_simulator::models::{Models, Reply, Rule};
 use jira_agent_simulator::{Simulator, SimulatorOptions};
 use lapin::BasicProperties;
+use lapin::message::Delivery;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -184,6 +185,11 @@ projects = ["PROJ"]
         self.dir.path().join("jira-agent.toml")
     }
 
+    /// The directory in which all processes of this world run.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Where workers make their workspaces.
     pub fn workspaces(&self) -> PathBuf {
         self.dir.path().join("workspaces")
@@ -246,11 +252,12 @@ projects = ["PROJ"]
         ended
     }
 
-    /// Moves what waits on a retry tier to the tasks, as the tier does when its time is over.
-    pub async fn hurry(&self, tier: &str) {
-        let waiting = self.broker.take(tier).await;
-        let body = String::from_utf8(waiting.data).unwrap();
-        self.broker.publish(&body, waiting.properties).await;
+    /// Moves what waits on a queue to the tasks, as a tier does when its time is over, and gives it.
+    pub async fn hurry(&self, queue: &str) -> Delivery {
+        let waiting = self.broker.take(queue).await;
+        let body = String::from_utf8(waiting.data.clone()).unwrap();
+        self.broker.publish(&body, waiting.properties.clone()).await;
+        waiting
     }
 
     /// The ticket now.
@@ -339,6 +346,9 @@ projects = ["PROJ"]
         let password = (password.len() > 5).then_some(password.as_str());
         let secrets: Vec<&str> = kept.iter().map(String::as_str).chain(password).collect();
         assert_eq!(self.simulator.journal().leaks(&secrets), Vec::<String>::new());
+        for event in self.broker.drain("agent-events").await {
+            assert!(secrets.iter().all(|secret| !event.contains(secret)), "an event holds a secret: {event}");
+        }
         for number in 0..self.logs.load(Ordering::Relaxed) {
             let log = std::fs::read_to_string(self.dir.path().join(format!("worker-{number}.log"))).unwrap();
             for secret in &secrets {
@@ -372,7 +382,7 @@ pub fn ticket(key: &str) -> IssueSeed {
 /// One of our programs, built beside this test.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(std::path::Path::parent).unwrap().join(name);
+    let path = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(path.exists(), "{} is not built: run `make test`", path.display());
     path
 }

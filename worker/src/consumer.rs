@@ -86,7 +86,7 @@ impl Worker {
     pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
         let policy = RetryPolicy {
             first: Duration::from_millis(500),
-            cap: Duration::from_secs(30),
+            cap: Duration::from_secs(10),
             budget: Duration::MAX,
         };
         let mut waits = Waits::new(&policy);
@@ -103,13 +103,12 @@ impl Worker {
             match consumer {
                 Ok(mut consumer) => {
                     tracing::info!("consuming");
-                    let (stopped, settled) = self.drain(consumer.as_mut(), until, idle_at).await;
+                    let (stopped, settled) = self.drain(consumer.as_mut(), until, &mut idle_since).await;
                     if let Some(stopped) = stopped {
                         return Ok(stopped);
                     }
                     if settled {
                         waits.reset();
-                        idle_since = Instant::now();
                     }
                     tracing::warn!("the connection to the queue is gone; connecting again");
                 }
@@ -126,7 +125,7 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep(waits.next_wait()) => {}
                 () = self.shutdown.cancelled() => {}
-                () = at(idle_at) => {}
+                () = at(until.idle.map(|idle| idle_since + idle)) => {}
             }
         }
     }
@@ -137,10 +136,11 @@ impl Worker {
         &self,
         consumer: &mut dyn Consumer,
         until: Until,
-        idle_at: Option<Instant>,
+        idle_since: &mut Instant,
     ) -> (Option<Stopped>, bool) {
-        let (mut idle_at, mut settled) = (idle_at, false);
+        let mut settled = false;
         loop {
+            let idle_at = until.idle.map(|idle| *idle_since + idle);
             // Cancel-safe: `next` is by its contract, and a delivery it has taken is returned by it.
             let delivery = tokio::select! {
                 biased;
@@ -164,7 +164,8 @@ impl Worker {
                     return (Some(Stopped::Once), settled);
                 }
             }
-            idle_at = until.idle.map(|idle| Instant::now() + idle);
+            // A run that its connection did not survive was no idle time either.
+            *idle_since = Instant::now();
         }
     }
 
@@ -195,7 +196,16 @@ impl Worker {
         }
         let attempt = delivery.info.attempt;
         let span = tracing::info_span!("run", run.id = %task.id, ticket.key = %task.ticket, attempt);
-        self.attempt(delivery, task).instrument(span).await
+        let mut work = std::pin::pin!(self.attempt(delivery, task).instrument(span));
+        // Cancel-safe: the work goes on below when the shutdown comes first.
+        tokio::select! {
+            handled = &mut work => handled,
+            () = self.shutdown.cancelled() => {
+                // Not after the run: the broker would hand out the next task as soon as this one is settled.
+                let (handled, ()) = tokio::join!(work, consumer.stop());
+                handled
+            }
+        }
     }
 
     async fn attempt(&self, delivery: Delivery, task: Task) -> Handled {

@@ -64,10 +64,12 @@ impl Message {
         Self { role: Role::User, text: text.into() }
     }
 
-    /// What the model said.
+    /// What the model said. A turn without a word is refused by the services, so it gets one.
     #[must_use]
     pub fn assistant(text: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, text: text.into() }
+        let text: String = text.into();
+        let text = if text.trim().is_empty() { "(no reply)".to_owned() } else { text };
+        Self { role: Role::Assistant, text }
     }
 }
 

@@ -147,7 +147,8 @@ impl Talk<'_> {
             let reply =
                 self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
             self.usage += reply.usage;
-            self.request.messages.push(Message::assistant(reply.text.clone()));
+            // The model may hold a secret that we never showed it; we do not show it again.
+            self.request.messages.push(Message::assistant(self.services.redactor.redact(&reply.text)));
             match self.turn(&reply).await? {
                 Turn::Done(patch) => return Ok(self.finish(patch)),
                 Turn::End(outcome) => return Ok(Next::End(outcome)),

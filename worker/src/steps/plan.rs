@@ -61,7 +61,7 @@ pub async fn write(
             return human("I could not write a plan that can be read".to_owned());
         }
         repairs -= 1;
-        request.messages.push(Message::assistant(reply.text));
+        request.messages.push(Message::assistant(services.redactor.redact(&reply.text)));
         request.messages.push(problem);
     }
 }

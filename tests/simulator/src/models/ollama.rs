@@ -17,7 +17,7 @@ use crate::service::Service;
 /// The context that a request without `num_ctx` gets.
 const DEFAULT_CONTEXT: u64 = 4096;
 /// The keys that a request may have.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "model",
     "messages",
     "tools",
@@ -29,6 +29,7 @@ const KEYS: [&str; 11] = [
     "logprobs",
     "top_logprobs",
     "truncate",
+    "shift",
 ];
 /// What a model says to a prompt whose lines were cut away.
 const LOST: &str = "I do not see the code that you are asking about.";
