@@ -82,7 +82,7 @@ async fn a_reply_that_was_cut_before_its_first_word_is_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_that_are_cut_again_and_again_need_a_person() {
     let world = always(Reply::stopped(REPLY, StopReason::MaxTokens)).await;
-    assert_needs_human(&world, "Your reply was cut off at its limit").await;
+    assert_needs_human(&world, "reply is longer than model.max_output_tokens allows").await;
     assert_eq!(calls(&world).len(), 3, "asked, and two repairs");
     world.finish().await;
 }
