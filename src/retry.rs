@@ -89,9 +89,10 @@ where
         let wait = match judge(&error) {
             Verdict::Stop => return Err(error),
             Verdict::Again => waits.next_wait(),
+            // "At once", said again and again, must not become a storm.
+            Verdict::AgainAfter(least) if least < policy.first => least + waits.next_wait(),
             // The other side named a moment; jitter keeps a fleet from arriving at it together.
-            // One that lies in the past already, by its clock or ours, must not become a tight loop.
-            Verdict::AgainAfter(least) => least + waits.next_wait().min((least / 10).max(policy.first)),
+            Verdict::AgainAfter(least) => least + waits.next_wait().min(least / 10),
         };
         if started.elapsed() + wait > policy.budget {
             return Err(error);
@@ -165,11 +166,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wait_of_nothing_is_no_tight_loop() {
+    async fn an_invitation_to_come_back_at_once_is_not_taken_for_one_to_storm() {
         let verdict = Verdict::AgainAfter(Duration::ZERO);
-        let policy = RetryPolicy { first: Duration::from_millis(50), ..POLICY };
-        let (tries, _) = tries_until(&policy, &CancellationToken::new(), verdict, 10_000).await;
-        assert!(tries < 200, "{tries} tries in half a second");
+        let policy = RetryPolicy { first: Duration::from_millis(10), ..POLICY };
+        let (tries, good) = tries_until(&policy, &CancellationToken::new(), verdict, 10_000).await;
+        assert!(!good && (2..1_000).contains(&tries), "{tries} tries in {:?}", policy.budget);
     }
 
     #[tokio::test]

@@ -21,10 +21,29 @@ pub struct Route {
 pub enum RouteOutcome {
     /// One route fits.
     Found(Route),
-    /// The task names a repository that no route allows.
-    NotAllowed(RepoUrl),
     /// No route fits the ticket; these repositories could be chosen.
     NoneFits(Vec<RepoUrl>),
+}
+
+/// Whether the task may be looked at: the repository that it names, or that holds its GitHub issue, is that of a route.
+///
+/// # Errors
+/// The repository that is not.
+pub fn allowed(routes: &[RouteConfig], task: &Task) -> Result<(), String> {
+    match &task.repository {
+        Some(named) if routes.iter().all(|route| route.repo != *named) => Err(named.to_string()),
+        _ if !is_ours(routes, &task.ticket) => Err(task.ticket.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether we may write to this ticket: Jira's are those of our account, GitHub's those of a routed repository.
+#[must_use]
+pub fn is_ours(routes: &[RouteConfig], ticket: &TicketKey) -> bool {
+    match ticket {
+        TicketKey::Jira(_) => true,
+        TicketKey::GitHub { repository, .. } => routes.iter().any(|route| same_slug(&route.repo, repository)),
+    }
 }
 
 /// Finds the first route whose every condition holds. A task's own repository, base branch and mode win over the
@@ -38,9 +57,6 @@ pub fn route(routes: &[RouteConfig], worker: &WorkerConfig, task: &Task, ticket:
         (None, TicketKey::Jira(_)) => fits(route, ticket),
     };
     let Some(found) = routes.iter().find(named) else {
-        if let Some(repository) = &task.repository {
-            return RouteOutcome::NotAllowed(repository.clone());
-        }
         return RouteOutcome::NoneFits(choices(routes));
     };
     let mode =

@@ -17,7 +17,7 @@ use Kind::{Choice, List, Plain, Secret};
 
 /// Every key outside `[[routes]]`.
 pub(super) const KEYS: &[(&str, Kind)] = &[
-    ("queue.kind", Choice(&["rabbitmq", "memory"])),
+    ("queue.kind", Choice(&["rabbitmq"])),
     ("queue.url", Secret),
     ("queue.management_url", Secret),
     ("queue.ca_file", Plain),

@@ -12,8 +12,6 @@ use crate::secret::Secret;
 pub enum QueueKind {
     /// RabbitMQ 3.10 or newer.
     Rabbitmq,
-    /// Inside one process; nothing survives it.
-    Memory,
 }
 
 /// Section `[queue]`.

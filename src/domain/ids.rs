@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -52,6 +53,13 @@ impl TaskId {
     #[must_use]
     pub fn generate() -> Self {
         Self(Ulid::generate())
+    }
+
+    /// When it was made, to the millisecond: the first half of a ULID.
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        let milliseconds = i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX);
+        Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, TaskId, TicketKey};
+use super::{AccountId, EventKind, TaskId, TicketKey};
 
 /// A Jira or GitHub issue, read afresh at the start of every attempt. All texts are Markdown.
 #[derive(Debug, Clone)]
@@ -111,6 +111,17 @@ pub struct RunMark {
     pub end: String,
     /// When it ended.
     pub at: Timestamp,
+}
+
+impl RunMark {
+    /// The event that ended the run.
+    #[must_use]
+    pub fn event(&self) -> EventKind {
+        [EventKind::NeedsHuman, EventKind::Superseded, EventKind::Cancelled, EventKind::Failed]
+            .into_iter()
+            .find(|kind| kind.as_str() == self.end)
+            .unwrap_or(EventKind::Succeeded)
+    }
 }
 
 /// Somebody asked for runs of this ticket to stop.

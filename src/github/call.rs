@@ -72,7 +72,7 @@ impl GitHub {
         })
     }
 
-    /// Sends the call. A GET follows redirects that stay on the API's host: a renamed repository answers so.
+    /// Sends the call and follows redirects that stay on the API's host: a renamed repository answers so.
     pub(super) async fn send(
         &self,
         repository: Option<&RepoSlug>,
@@ -100,12 +100,19 @@ impl GitHub {
                 return Ok(response);
             }
             url = target(call, &url, &response)?;
+            tracing::warn!(
+                path = url.path(),
+                "{} has moved; give its new name in the configured routes",
+                call.what
+            );
         }
         Err(GitHubError::unexpected(call, format!("more than {REDIRECTS} redirects")))
     }
 }
 
-/// Where a redirect leads, when it may be followed.
+/// Where a redirect leads, when it may be followed: one that asks for the same request elsewhere on the same origin
+/// (<https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects>). After
+/// a 301 a write could arrive as a read, so there only a GET is sent again.
 fn target(call: &Call, from: &Url, response: &Response) -> Result<Url, GitHubError> {
     let location = response.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     let target = location.and_then(|location| from.join(location).ok());
@@ -113,7 +120,8 @@ fn target(call: &Call, from: &Url, response: &Response) -> Result<Url, GitHubErr
         return Err(GitHubError::unexpected(call, "a redirect to nowhere"));
     };
     let status = response.status.as_u16();
-    if call.method != Method::GET || !matches!(status, 301 | 307 | 308) || target.origin() != from.origin() {
+    let same_request = matches!(status, 307 | 308) || (status == 301 && call.method == Method::GET);
+    if !same_request || target.origin() != from.origin() {
         let shown = format!("{}{}", target.origin().ascii_serialization(), target.path());
         return Err(GitHubError::unexpected(
             call,

@@ -13,8 +13,8 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Consumer, Delivery, DeliveryInfo, EventStream, Hold, Lease, LeaseKey, LeaseOutcome, QueueError, Retry,
-    Settle, Settled, TaskQueue,
+    Consumer, Counters, Delivery, DeliveryInfo, EventStream, Hold, Lease, LeaseKey, LeaseOutcome, QueueError,
+    Retry, Settle, Settled, TaskQueue,
 };
 use crate::domain::{Event, Task, TaskId};
 
@@ -96,6 +96,7 @@ fn first_info(message_id: Option<String>) -> DeliveryInfo {
         first_published: message_id.is_some().then(Timestamp::now),
         message_id,
         attempt: 1,
+        waits: 0,
         crashes: 0,
         delivery_count: 0,
         traceparent: None,
@@ -270,8 +271,9 @@ impl Drop for MemorySettle {
 }
 
 /// A message that goes back is a new one to the queue.
-fn fresh(message: Message, attempt: u32) -> Message {
-    let info = DeliveryInfo { attempt, delivery_count: 0, redelivered: false, ..message.info };
+fn fresh(message: Message, counters: Counters) -> Message {
+    let Counters { attempt, waits } = counters;
+    let info = DeliveryInfo { attempt, waits, delivery_count: 0, redelivered: false, ..message.info };
     Message { info, ..message }
 }
 
@@ -287,7 +289,7 @@ impl Settle for MemorySettle {
         info: &DeliveryInfo,
         retry: Retry,
     ) -> Result<Settled, QueueError> {
-        let attempt = info.attempt.saturating_add(u32::from(retry.counts));
+        let counters = info.counters_after(&retry);
         let later = Arc::downgrade(&self.shared);
         self.settle(|state, message| {
             state.delayed += 1;
@@ -296,7 +298,7 @@ impl Settle for MemorySettle {
                 if let Some(shared) = later.upgrade() {
                     let mut state = shared.state();
                     state.delayed -= 1;
-                    state.ready.push_back(fresh(message, attempt));
+                    state.ready.push_back(fresh(message, counters));
                     drop(state);
                     shared.changed.notify_waiters();
                 }
@@ -310,7 +312,7 @@ impl Settle for MemorySettle {
         info: &DeliveryInfo,
         _reason: &str,
     ) -> Result<Settled, QueueError> {
-        self.settle(|state, message| state.ready.push_back(fresh(message, info.attempt)))
+        self.settle(|state, message| state.ready.push_back(fresh(message, info.counters())))
     }
 
     async fn dead_letter(

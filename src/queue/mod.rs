@@ -36,7 +36,6 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
 pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<dyn TaskQueue>, QueueError> {
     Ok(match config.kind {
         QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
-        QueueKind::Memory => Arc::new(memory::MemoryQueue::default()),
     })
 }
 
@@ -94,6 +93,8 @@ pub struct DeliveryInfo {
     pub message_id: Option<String>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// How often in a row the task has waited without that counting as an attempt: for a lease or a rate limit.
+    pub waits: u32,
     /// How often the worker died over this task, as counted by us.
     pub crashes: u32,
     /// How often the broker handed this very message out before.
@@ -104,6 +105,28 @@ pub struct DeliveryInfo {
     pub traceparent: Option<String>,
     /// Whether the broker says that it handed this message out before.
     pub redelivered: bool,
+}
+
+/// What is counted over the deliveries of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) attempt: u32,
+    pub(crate) waits: u32,
+}
+
+impl DeliveryInfo {
+    /// The counters of this delivery.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters { attempt: self.attempt, waits: self.waits }
+    }
+
+    /// The counters of the next delivery, after this wish.
+    pub(crate) fn counters_after(&self, retry: &Retry) -> Counters {
+        if retry.counts {
+            return Counters { attempt: self.attempt.saturating_add(1), waits: 0 };
+        }
+        Counters { attempt: self.attempt, waits: self.waits.saturating_add(1) }
+    }
 }
 
 /// How a settled delivery ended.

@@ -3,11 +3,17 @@
 use std::os::unix::process::ExitStatusExt as _;
 
 use jira_agent_simulator::models::{Reply, Rule};
-use jira_agent_worker::crash::POINTS;
+use jira_agent_worker::crash::{FAILURE_POINTS, POINTS};
 
-use crate::world::{BRANCH, NEEDED, PLAN, REPOSITORY, TICKET, World};
+use crate::world::{BRANCH, NEEDED, PLAN, REPORTER, REPOSITORY, TICKET, World};
 
 const ONCE: [&str; 4] = ["run", "--once", "--idle-exit", "20s"];
+
+/// A line for whoever runs the tests with `--nocapture`.
+fn say(line: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{line}").unwrap();
+}
 
 /// Kills a first worker at `point` and lets a second one finish; false when a run never comes past that point.
 async fn die_and_go_on(world: &World, point: &str) -> bool {
@@ -41,8 +47,45 @@ async fn a_quickfix_ends_the_same_wherever_its_worker_is_killed() {
             killed.push(*point);
         }
     }
-    println!("killed and recovered at {} of {} points: {}", killed.len(), POINTS.len(), killed.join(", "));
+    let count = killed.len();
+    say(&format!("killed and recovered at {count} of {} points: {}", POINTS.len(), killed.join(", ")));
     assert_eq!(killed, POINTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_ends_the_same_when_its_worker_is_killed_between_telling_and_parking() {
+    for point in FAILURE_POINTS {
+        let world = World::new().await;
+        world.publish(r#"{"issue_id": "PROJ-1", "repo_url": "https://github.com/acme/other"}"#).await;
+        assert!(die_and_go_on(&world, point).await, "the run never came to {point}");
+        let comments = world.comments();
+        assert_eq!(comments.len(), 1, "{comments:?}");
+        assert!(comments[0].contains("not among the configured routes"), "{}", comments[0]);
+        assert_eq!(world.depths().await, [("agent-tasks.dlq".to_owned(), 1)]);
+        world.finish().await;
+    }
+}
+
+/// A trigger that the run itself takes away: it hands the ticket over, and people take the label off.
+async fn triggered(point: &'static str, trigger: &'static str) {
+    let world = World::new().await;
+    let body = format!(r#"{{"issue_id": "PROJ-1", "trigger": {{"kind": "{trigger}", "id": "ai-help"}}}}"#);
+    world.publish(&body).await;
+    let first = world.work(&ONCE, &[("JIRA_AGENT_CRASH_AT", point)]).await;
+    assert_eq!(first.status.signal(), Some(9), "killed at {point}: {}", first.log);
+    world.simulator.jira().label(TICKET, &[], &["ai-help".to_owned()], REPORTER).unwrap();
+    world.work_off().await;
+    world.assert_fixed().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_pushed_goes_on_although_its_trigger_is_gone() {
+    for point in ["publish:pushed", "report:assigned", "report:commented"] {
+        for trigger in ["assignment", "label"] {
+            triggered(point, trigger).await;
+        }
+    }
 }
 
 async fn plan(point: &'static str) -> bool {
@@ -71,7 +114,7 @@ async fn a_plan_ends_the_same_wherever_its_worker_is_killed() {
             killed += usize::from(run.await.unwrap());
         }
     }
-    println!("a plan was killed and recovered at {killed} points");
+    say(&format!("a plan was killed and recovered at {killed} points"));
     assert!(killed >= POINTS.len() - 3, "a plan has no check and does not move the ticket");
 }
 
@@ -105,6 +148,6 @@ async fn a_github_issue_ends_the_same_wherever_its_worker_is_killed() {
             killed += usize::from(run.await.unwrap());
         }
     }
-    println!("a GitHub issue was killed and recovered at {killed} points");
+    say(&format!("a GitHub issue was killed and recovered at {killed} points"));
     assert!(killed >= POINTS.len() - 2, "only moving and assigning are Jira's");
 }

@@ -7,4 +7,5 @@ mod queue;
 mod world;
 
 mod kill;
+mod misbehave;
 mod run;

@@ -80,7 +80,7 @@ async fn a_plan_is_proposed_in_a_draft_and_the_ticket_waits() {
     assert!(pull.issue.body.clone().unwrap_or_default().contains(&head.id), "the plan commit is named");
     let on_pull = github.comments(REPOSITORY, pull.issue.number);
     assert_eq!(on_pull.len(), 1);
-    assert!(on_pull[0].body.contains("/approve"), "{}", on_pull[0].body);
+    assert!(on_pull[0].body.contains("three mugs cost 7.50"), "{}", on_pull[0].body);
     let comments = world.comments();
     assert_eq!(comments.len(), 1);
     assert!(comments[0].contains("I propose a plan"), "{}", comments[0]);

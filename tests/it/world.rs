@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub struct World {
     pub simulator: Simulator,
     dir: TempDir,
     logs: AtomicUsize,
+    secrets: Mutex<Vec<String>>,
 }
 
 /// A worker process that has ended.
@@ -76,17 +78,22 @@ impl World {
     }
 
     async fn with(broker: Broker) -> Self {
-        let world = Self::without_answer(broker).await;
+        let world = Self::without_answer(broker, ticket(TICKET)).await;
         world.answer(Rule::new(NEEDED, Reply::text(REPLY)).unwrap());
         world
     }
 
     /// The model knows nothing yet.
     pub async fn speechless() -> Self {
-        Self::without_answer(Broker::shared().await).await
+        Self::about(ticket(TICKET)).await
     }
 
-    async fn without_answer(broker: Broker) -> Self {
+    /// The same with another ticket.
+    pub async fn about(ticket: IssueSeed) -> Self {
+        Self::without_answer(Broker::shared().await, ticket).await
+    }
+
+    async fn without_answer(broker: Broker, ticket: IssueSeed) -> Self {
         let queue = broker.queue().await;
         let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let jira = simulator.jira();
@@ -99,7 +106,7 @@ impl World {
                 active: true,
             });
         }
-        jira.add_issue(ticket(TICKET)).unwrap();
+        jira.add_issue(ticket).unwrap();
         let github = simulator.github().clone();
         github.add_token(TOKEN, LOGIN);
         let filling = tokio::task::spawn_blocking(move || {
@@ -110,9 +117,16 @@ impl World {
         });
         filling.await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let world = Self { broker, queue, simulator, dir, logs: AtomicUsize::new(0) };
+        let secrets = [Jira::TOKEN, TOKEN, Models::KEY].map(str::to_owned).into();
+        let (logs, secrets) = (AtomicUsize::new(0), Mutex::new(secrets));
+        let world = Self { broker, queue, simulator, dir, logs, secrets };
         world.write_config("");
         world
+    }
+
+    /// From now on this is a secret too: `finish` looks for it.
+    pub fn keep_secret(&self, secret: &str) {
+        self.secrets.lock().unwrap().push(secret.to_owned());
     }
 
     /// Adds a rule for the model.
@@ -268,6 +282,23 @@ projects = ["PROJ"]
 
     /// The end of a quickfix of the Jira ticket: one of everything, whatever happened on the way.
     pub async fn assert_fixed(&self) {
+        self.assert_published();
+        self.assert_handed_over();
+        let comments = self.comments();
+        assert_eq!(comments.len(), 1, "one comment: {comments:?}");
+        self.assert_opened(&comments[0]);
+        assert_eq!(self.depths().await, []);
+    }
+
+    /// The comment says that the pull request was opened.
+    pub fn assert_opened(&self, comment: &str) {
+        let number = self.pulls()[0].issue.number;
+        assert!(comment.contains(&format!("/{REPOSITORY}/pull/{number}")), "{comment}");
+        assert!(comment.contains("I opened"), "{comment}");
+    }
+
+    /// What `assert_fixed` expects of GitHub.
+    pub fn assert_published(&self) {
         let github = self.simulator.github();
         let pulls = self.pulls();
         assert_eq!(pulls.len(), 1, "one pull request");
@@ -281,21 +312,15 @@ projects = ["PROJ"]
         assert_eq!(github.commits(REPOSITORY, BRANCH).len(), 2, "one commit on top of the first");
         let cart = String::from_utf8(github.file(REPOSITORY, BRANCH, "src/cart.rs").unwrap()).unwrap();
         assert!(cart.contains("item.price * item.quantity"), "{cart}");
+    }
 
+    /// What `assert_fixed` expects of the ticket but for its comments.
+    pub fn assert_handed_over(&self) {
         let issue = self.issue();
         assert_eq!(issue.status, "In Testing");
         assert_eq!(issue.assignee.as_deref(), Some(REVIEWER));
         assert_eq!(issue.remote_links.len(), 1, "one link");
         assert_eq!(issue.transitions().len(), 1, "moved once");
-        let comments = self.comments();
-        assert_eq!(comments.len(), 1, "one comment: {comments:?}");
-        assert!(
-            comments[0].contains(&format!("/{REPOSITORY}/pull/{}", pull.issue.number)),
-            "{}",
-            comments[0]
-        );
-        assert!(comments[0].contains("I opened"), "{}", comments[0]);
-        assert_eq!(self.depths().await, []);
     }
 
     /// The end of every test: nothing unexpected was asked, every planned fault came, no workspace is left, and no
@@ -310,10 +335,9 @@ projects = ["PROJ"]
         let left = std::fs::read_dir(self.workspaces()).map(|entries| entries.count()).unwrap_or_default();
         assert_eq!(left, 0, "workspaces are removed");
         let password = self.broker.url().password().unwrap_or_default().to_owned();
-        let secrets: Vec<&str> = [Jira::TOKEN, TOKEN, Models::KEY]
-            .into_iter()
-            .chain((password.len() > 5).then_some(password.as_str()))
-            .collect();
+        let kept = self.secrets.lock().unwrap().clone();
+        let password = (password.len() > 5).then_some(password.as_str());
+        let secrets: Vec<&str> = kept.iter().map(String::as_str).chain(password).collect();
         assert_eq!(self.simulator.journal().leaks(&secrets), Vec::<String>::new());
         for number in 0..self.logs.load(Ordering::Relaxed) {
             let log = std::fs::read_to_string(self.dir.path().join(format!("worker-{number}.log"))).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use jira_agent::config::{Config, ConfigError, ConfigSources, Needs};
-use jira_agent::domain::{InvalidId, InvalidRepository, Outcome, Task};
+use jira_agent::domain::{EventKind, InvalidId, InvalidRepository, Outcome, Task};
 use jira_agent::exit::ExitStatus;
 use jira_agent::github::GitHub;
 use jira_agent::http::Http;
@@ -27,7 +27,7 @@ use crate::offline::{self, BadInput};
 use crate::pipeline::{self, Attempt};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
-use crate::steps::claim::LeaseSource;
+use crate::steps::{self, claim::LeaseSource};
 use crate::tickets::Tickets;
 use crate::workspace_dir;
 
@@ -51,17 +51,19 @@ fn start(cli: Cli) -> anyhow::Result<ExitStatus> {
     let redactor = Redactor::new(config.secrets());
     let _telemetry = telemetry::init(&config.log, redactor.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(cli, config, redactor.clone())).or_else(|error| {
-        // A service may repeat in its answer what it was sent.
+    let result = runtime.block_on(run(cli, config, redactor.clone()));
+    // A service's words may hold what they were sent.
+    Ok(result.unwrap_or_else(|error| {
         output::note(&redactor.redact(&format!("jira-agent-worker: {error:#}")));
-        Ok(status_of(&error))
-    })
+        status_of(&error)
+    }))
 }
 
 fn needs(command: &Command) -> Option<Needs> {
     match command {
         Command::Run(_) => Some(Needs::Worker),
-        Command::Ticket(_) => Some(Needs::Ticket),
+        Command::Ticket(args) if args.no_lease => Some(Needs::Ticket),
+        Command::Ticket(_) => Some(Needs::Worker),
         // `doctor` reports what is missing itself.
         Command::Context(_) | Command::Apply(_) | Command::Transfer | Command::Doctor(_) => None,
     }
@@ -111,7 +113,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
 
 /// Removes the workspaces of workers that died.
 async fn sweep(services: &Services) {
-    let root = crate::steps::workspace::root(services);
+    let root = steps::workspace::root(services);
     match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
         Ok(Ok(0)) | Err(_) => {}
         Ok(Ok(removed)) => tracing::info!(removed, "workspaces of dead workers were removed"),
@@ -141,11 +143,12 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
     } else {
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
     };
-    let end = one_run(&services, task, queue.clone(), None, &shutdown.token()).await;
+    let end = one_run(&services, task.clone(), queue.clone(), None, &shutdown.token()).await;
+    let status = report(&services, &task, end, args.json).await;
     if let Some(queue) = queue {
         queue.close().await;
     }
-    report(end, &services.redactor, args.json)
+    status
 }
 
 /// Runs one task without a delivery: no retry, no dead letter, the answer goes to the caller.
@@ -160,20 +163,36 @@ pub async fn one_run(
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
-    let mut log = RunLog::new(&task, 1, queue.clone(), observer);
+    let mut log = RunLog::new(&task, 1, services.redactor.clone(), queue.clone(), observer);
     let deadline = services.config.worker.run_deadline;
+    let cancel = CancellationToken::new();
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
-    tokio::select! {
-        result = pipeline::run(services, task, leases, &mut log, stop) => result,
+    let result = tokio::select! {
+        result = pipeline::run(services, task, leases, &mut log, &cancel) => result,
         () = tokio::time::sleep(deadline) => Err(failure::Transient(format!(
             "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
         )).into()),
-        () = stop.cancelled() => Err(failure::Transient("the run was stopped; start it again with the same --task-id".to_owned()).into()),
+        () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
+            "the run was stopped; start it again with the same --task-id".to_owned()
+        ).into()),
+    };
+    if let Err(error) = &result
+        && failure::classify(error) == Disposition::DeadLetter
+    {
+        let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
+        log.record(EventKind::Failed, json!({ "reason": reason })).await;
     }
+    log.flush().await;
+    result
 }
 
 /// Tells how it ended: data to standard output, in JSON when asked for, and a reason for people to standard error.
-fn report(end: anyhow::Result<Attempt>, redactor: &Redactor, json: bool) -> anyhow::Result<ExitStatus> {
+async fn report(
+    services: &Services,
+    task: &Task,
+    end: anyhow::Result<Attempt>,
+    json: bool,
+) -> anyhow::Result<ExitStatus> {
     let (status, document, words) = match end {
         Ok(Attempt::Ended(outcome)) => {
             let status = if consumer::is_success(&outcome) { ExitStatus::Done } else { ExitStatus::Failed };
@@ -191,9 +210,10 @@ fn report(end: anyhow::Result<Attempt>, redactor: &Redactor, json: bool) -> anyh
             (ExitStatus::TryLater, json!({"outcome": "busy"}), Some(words))
         }
         Err(error) => {
-            let reason = redactor.redact(&format!("{error:#}")).into_owned();
+            let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
+            let words = format!("the run failed: {reason}");
             let document = json!({"outcome": "failed", "reason": reason});
-            (status_of_run(&error), document, Some(format!("the run failed: {reason}")))
+            (failed(services, task, &error, reason).await, document, Some(words))
         }
     };
     if json {
@@ -205,13 +225,17 @@ fn report(end: anyhow::Result<Attempt>, redactor: &Redactor, json: bool) -> anyh
     Ok(status)
 }
 
-fn status_of_run(error: &anyhow::Error) -> ExitStatus {
+/// The exit code of a run that failed. When it did for good, the ticket is told.
+async fn failed(services: &Services, task: &Task, error: &anyhow::Error, reason: String) -> ExitStatus {
     if let Some(queue) = error.chain().find_map(|cause| cause.downcast_ref::<QueueError>()) {
         return queue.into();
     }
     match failure::classify(error) {
         Disposition::Retry { .. } => ExitStatus::TryLater,
-        Disposition::DeadLetter => ExitStatus::Failed,
+        Disposition::DeadLetter => {
+            steps::report::failed(services, task, reason, 1).await;
+            ExitStatus::Failed
+        }
     }
 }
 

@@ -1,26 +1,31 @@
 //! From the queue to a settled delivery. Only this module settles.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jira_agent::domain::{CommentMarker, EventKind, Outcome, Task, TaskBody};
+use jira_agent::domain::{EventKind, Outcome, Task, TaskBody};
 use jira_agent::queue::{Consumer, Delivery, QueueError, Retry, Settled, TaskQueue};
 use jira_agent::retry::{RetryPolicy, Waits};
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::crash;
-use crate::failure::{self, Disposition, Transient};
+use crate::failure::{self, Disposition, Permanent, Transient};
 use crate::pipeline::{self, Attempt};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::claim::LeaseSource;
-use crate::text;
+use crate::steps::report;
 
 /// Rate limits are waited for without using up attempts, but not for ever.
 const FREE_WAITING: SignedDuration = SignedDuration::from_hours(24);
+
+/// A task that comes back this often without having been settled is not tried again: it kills its workers. Below the
+/// broker's own limit, which would drop it into the dead-letter queue without a word to the ticket.
+const CRASH_LIMIT: u32 = 10;
 
 /// How long a worker runs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,8 +81,7 @@ impl Worker {
     /// Consumes until it is told to stop. A lost connection is made anew, with growing waits.
     ///
     /// # Errors
-    /// When the broker refuses: a wrong password, a queue that is not as it should be; or cannot be reached for as long as
-    /// `until.idle`.
+    /// When the broker refuses: a wrong password, a queue that is not as it should be; or is away when `until.idle` is over.
     pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
         let policy = RetryPolicy {
             first: Duration::from_millis(500),
@@ -85,64 +89,81 @@ impl Worker {
             budget: Duration::MAX,
         };
         let mut waits = Waits::new(&policy);
-        let mut connected = Instant::now();
+        // Since when there was nothing to do; an unreachable broker has nothing to do either.
+        let mut idle_since = Instant::now();
+        let mut away = None;
         loop {
-            if self.shutdown.is_cancelled() {
-                return Ok(Stopped::Shutdown);
-            }
-            match self.queue.consume().await {
+            let idle_at = until.idle.map(|idle| idle_since + idle);
+            // Cancel-safe: a connection that is given up holds nothing, and both other branches only wait.
+            let consumer = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Ok(Stopped::Shutdown),
+                consumer = self.queue.consume() => consumer,
+                () = at(idle_at) => return away.map_or(Ok(Stopped::Idle), Err),
+            };
+            match consumer {
                 Ok(mut consumer) => {
-                    waits.reset();
+                    away = None;
                     tracing::info!("consuming");
-                    if let Some(stopped) = self.drain(consumer.as_mut(), until).await {
+                    let (stopped, settled) = self.drain(consumer.as_mut(), until, idle_at).await;
+                    if let Some(stopped) = stopped {
                         return Ok(stopped);
                     }
+                    if settled {
+                        waits.reset();
+                        idle_since = Instant::now();
+                    }
                     tracing::warn!("the connection to the queue is gone; connecting again");
-                    connected = Instant::now();
                 }
                 Err(error @ (QueueError::Unreachable(_) | QueueError::Full(_))) => {
-                    // Nothing is delivered either while nobody answers.
-                    if until.idle.is_some_and(|idle| connected.elapsed() >= idle) {
-                        return Err(error);
-                    }
                     tracing::warn!(%error, "cannot consume; trying again");
+                    away = Some(error);
                 }
                 Err(error) => return Err(error),
             }
-            // Cancel-safe: both branches only wait.
+            // Cancel-safe: all branches only wait.
             tokio::select! {
                 () = tokio::time::sleep(waits.next_wait()) => {}
                 () = self.shutdown.cancelled() => {}
+                () = at(idle_at) => {}
             }
         }
     }
 
-    /// Takes deliveries until there is a reason to stop; `None` when the connection is gone.
-    async fn drain(&self, consumer: &mut dyn Consumer, until: Until) -> Option<Stopped> {
+    /// Takes deliveries until there is a reason to stop, or `None` when the connection is gone; and whether any was
+    /// settled.
+    async fn drain(
+        &self,
+        consumer: &mut dyn Consumer,
+        until: Until,
+        idle_at: Option<Instant>,
+    ) -> (Option<Stopped>, bool) {
+        let (mut idle_at, mut settled) = (idle_at, false);
         loop {
-            let idle = async {
-                match until.idle {
-                    Some(idle) => tokio::time::sleep(idle).await,
-                    None => std::future::pending().await,
-                }
-            };
             // Cancel-safe: `next` is by its contract, and a delivery it has taken is returned by it.
             let delivery = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => {
                     consumer.stop().await;
-                    return Some(Stopped::Shutdown);
+                    return (Some(Stopped::Shutdown), settled);
                 }
-                delivery = consumer.next() => delivery?,
-                () = idle => {
+                delivery = consumer.next() => match delivery {
+                    Some(delivery) => delivery,
+                    None => return (None, settled),
+                },
+                () = at(idle_at) => {
                     consumer.stop().await;
-                    return Some(Stopped::Idle);
+                    return (Some(Stopped::Idle), settled);
                 }
             };
-            if self.handle(consumer, delivery, until).await == Handled::Settled && until.once {
-                consumer.stop().await;
-                return Some(Stopped::Once);
+            if self.handle(consumer, delivery, until).await == Handled::Settled {
+                settled = true;
+                if until.once {
+                    consumer.stop().await;
+                    return (Some(Stopped::Once), settled);
+                }
             }
+            idle_at = until.idle.map(|idle| Instant::now() + idle);
         }
     }
 
@@ -159,11 +180,13 @@ impl Worker {
         let mut task = body.task;
         if !body.had_id {
             // Published again with an id first, so that a redelivery is the same run.
-            let asked = delivery.info.first_published.unwrap_or_else(Timestamp::now);
-            task.requested_at.get_or_insert(asked);
+            task.requested_at.get_or_insert(delivery.info.first_published.unwrap_or_else(Timestamp::now));
             tracing::info!(run.id = %task.id, ticket.key = %task.ticket, "a task without an id gets one");
             settled(delivery.normalise(&task).await, "normalising");
             return Handled::GoOn;
+        }
+        if task.requested_at.is_none() {
+            task.requested_at = delivery.info.first_published;
         }
         if until.once {
             // One task only: whatever else was delivered meanwhile is for others.
@@ -176,63 +199,72 @@ impl Worker {
 
     async fn attempt(&self, delivery: Delivery, task: Task) -> Handled {
         let attempt = delivery.info.attempt;
-        let mut log = RunLog::new(&task, attempt, Some(self.queue.clone()), self.observer.clone());
+        let services = &self.services;
+        let redactor = services.redactor.clone();
+        let mut log = RunLog::new(&task, attempt, redactor, Some(self.queue.clone()), self.observer.clone());
+        if delivery.info.delivery_count >= CRASH_LIMIT {
+            let died = format!("the worker died {} times over this task", delivery.info.delivery_count);
+            return self.fail(delivery, &task, &Permanent(died).into(), &mut log).await;
+        }
         let lost = delivery.lost();
         let cancel = lost.child_token();
-        let deadline = self.services.config.worker.run_deadline;
+        let deadline = services.config.worker.run_deadline;
         let result = {
-            let work = pipeline::run(
-                &self.services,
-                task.clone(),
-                LeaseSource::Delivery(&delivery),
-                &mut log,
-                &cancel,
-            );
+            let lease = LeaseSource::Delivery(&delivery);
+            let work = pipeline::run(services, task.clone(), lease, &mut log, &cancel);
             // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
             tokio::select! {
-                result = work => Interrupted::No(result),
+                biased;
                 () = lost.cancelled() => Interrupted::Lost,
+                result = work => Interrupted::No(result),
                 () = tokio::time::sleep(deadline) => Interrupted::No(Err(too_long(deadline))),
-                () = self.drained() => Interrupted::Drained,
+                () = drained(&self.shutdown, services.config.worker.drain_timeout) => Interrupted::Drained,
             }
         };
         cancel.cancel();
         match result {
-            Interrupted::No(Ok(end)) => self.conclude(delivery, end, attempt, &mut log).await,
-            Interrupted::No(Err(error)) => self.fail(delivery, &task, &error, &mut log).await,
-            Interrupted::Lost => {
+            // What the run made of a lost connection is not what happened.
+            _ if lost.is_cancelled() => {
                 tracing::warn!(
                     "the connection to the queue is gone: the run stops, the task will be redelivered"
                 );
                 Handled::GoOn
             }
+            Interrupted::No(Ok(end)) => self.conclude(delivery, end, &mut log).await,
+            Interrupted::No(Err(error)) => self.fail(delivery, &task, &error, &mut log).await,
+            Interrupted::Lost => Handled::GoOn,
             Interrupted::Drained => {
-                tracing::warn!(
-                    "the time to finish after the shutdown is over: the task goes back to the queue"
-                );
-                log.record(EventKind::Retried, json!({"reason": "the worker was shut down"})).await;
-                settled(delivery.release("the worker was shut down").await, "giving back")
+                let reason = "the worker was shut down before it could finish";
+                tracing::warn!("{reason}: the task goes back to the queue");
+                let handled = settled(delivery.release(reason).await, "giving back");
+                note_retry(&mut log, handled, json!({ "reason": reason })).await;
+                handled
             }
         }
     }
 
-    async fn conclude(&self, delivery: Delivery, end: Attempt, attempt: u32, log: &mut RunLog) -> Handled {
+    async fn conclude(&self, delivery: Delivery, end: Attempt, log: &mut RunLog) -> Handled {
         match end {
             Attempt::Ended(outcome) => {
-                tracing::info!(outcome = outcome.word(), attempt, "the run ended");
+                tracing::info!(outcome = outcome.word(), "the run ended");
+                log.flush().await;
                 let handled = settled(delivery.ack().await, "acknowledging");
                 crash::point("consume:acked");
                 handled
             }
             Attempt::AlreadyEnded => {
                 tracing::info!("the run has ended before; the task is acknowledged");
+                log.flush().await;
                 settled(delivery.ack().await, "acknowledging")
             }
             Attempt::Busy => {
-                let reason = "another worker works on this ticket";
-                log.record(EventKind::Retried, json!({ "reason": reason })).await;
-                let retry = Retry { after: failure::wait_after(1), counts: false, reason: reason.to_owned() };
-                settled(delivery.retry(retry).await, "putting off")
+                let reason = "another worker works on this ticket".to_owned();
+                let after = failure::wait_after(delivery.info.waits + 1);
+                let data = json!({"reason": reason, "after_s": after.as_secs()});
+                let retry = Retry { after, counts: false, reason };
+                let handled = settled(delivery.retry(retry).await, "putting off");
+                note_retry(log, handled, data).await;
+                handled
             }
         }
     }
@@ -249,17 +281,27 @@ impl Worker {
         match failure::classify(error) {
             Disposition::Retry { after, counts } if self.may_retry(&delivery, counts) => {
                 let counts = counts || is_old(&delivery);
-                let after = after.unwrap_or_else(|| failure::wait_after(attempt));
+                let own = failure::wait_after(if counts { attempt } else { delivery.info.waits + 1 });
+                // A limit that is met again and again is waited for longer each time.
+                let after =
+                    after.map_or(own, |asked| if delivery.info.waits > 0 { asked.max(own) } else { asked });
                 tracing::warn!(reason, after_s = after.as_secs(), "the attempt failed; the task waits");
-                log.record(EventKind::Retried, json!({"reason": reason, "after_s": after.as_secs()})).await;
-                settled(delivery.retry(Retry { after, counts, reason }).await, "putting off")
+                let data = json!({"reason": reason, "after_s": after.as_secs()});
+                let handled = settled(delivery.retry(Retry { after, counts, reason }).await, "putting off");
+                note_retry(log, handled, data).await;
+                handled
             }
             Disposition::Retry { .. } | Disposition::DeadLetter => {
                 tracing::error!(reason, "the run failed; the task goes to the dead-letter queue");
-                let reason = self.tell(task, reason, attempt).await;
+                let reason = report::failed(&self.services, task, reason, attempt).await;
+                crash::point("consume:told");
                 log.record(EventKind::Failed, json!({ "reason": reason })).await;
+                log.flush().await;
                 let handled = settled(delivery.dead_letter(&reason).await, "dead-lettering");
-                log.record(EventKind::DeadLettered, json!({ "reason": reason })).await;
+                if handled == Handled::Settled {
+                    log.record(EventKind::DeadLettered, json!({ "reason": reason })).await;
+                    log.flush().await;
+                }
                 handled
             }
         }
@@ -270,28 +312,29 @@ impl Worker {
         let free = !counts && !is_old(delivery);
         free || delivery.info.attempt < self.services.config.worker.max_attempts
     }
+}
 
-    /// Tells the ticket why its run failed; what cannot be told stands in the reason on the dead-letter queue.
-    async fn tell(&self, task: &Task, reason: String, attempts: u32) -> String {
-        let comment = text::failure_comment(&reason, attempts, task.id);
-        let marker = CommentMarker::new("failure", &task.id.to_string());
-        match self.services.tickets.comment(&task.ticket, &marker, &comment).await {
-            Ok(()) => reason,
-            Err(error) => {
-                let why = self.services.redactor.redact(&format!("{error:#}")).into_owned();
-                tracing::error!(why, "the ticket could not be told");
-                format!("{reason} (the ticket could not be told: {why})")
-            }
-        }
+/// Records that the task waits, once it does.
+async fn note_retry(log: &mut RunLog, handled: Handled, data: serde_json::Value) {
+    if handled == Handled::Settled {
+        log.record(EventKind::Retried, data).await;
+        log.flush().await;
     }
+}
 
-    /// Ends when the time to finish after a shutdown is over.
-    async fn drained(&self) {
-        self.shutdown.cancelled().await;
-        let drain = self.services.config.worker.drain_timeout;
-        tracing::info!(drain_s = drain.as_secs(), "shutting down: the run may finish within this time");
-        tokio::time::sleep(drain).await;
+/// Ends at this moment; never without one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
+}
+
+/// Ends when the time to finish after a shutdown is over.
+pub async fn drained(shutdown: &CancellationToken, drain: Duration) {
+    shutdown.cancelled().await;
+    tracing::info!(drain_s = drain.as_secs(), "shutting down: the run may finish within this time");
+    tokio::time::sleep(drain).await;
 }
 
 enum Interrupted {

@@ -7,7 +7,7 @@ use jira_agent::http::HttpError;
 use jira_agent::jira::JiraError;
 use jira_agent::queue::QueueError;
 
-use crate::git::{CommitError, GitError};
+use crate::git::{CommitError, GitError, ObjectError};
 use crate::model::ModelError;
 
 /// What happens to the task.
@@ -53,8 +53,18 @@ pub fn classify(error: &anyhow::Error) -> Disposition {
         if cause.is::<Transient>() || cause.is::<QueueError>() {
             return Disposition::LATER;
         }
-        if cause.is::<CommitError>() {
-            return Disposition::DeadLetter;
+        if let Some(error) = cause.downcast_ref::<CommitError>() {
+            // What git refuses stays refused; what the disk refuses does not.
+            return match error {
+                CommitError::Object(_) => Disposition::LATER,
+                _ => Disposition::DeadLetter,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ObjectError>() {
+            return match error {
+                ObjectError::TooLarge { .. } => Disposition::DeadLetter,
+                _ => Disposition::LATER,
+            };
         }
         let passing = |after: Option<Duration>, transient: bool| match after {
             Some(after) => Disposition::limited(after),

@@ -1,13 +1,14 @@
 //! One attempt at a run: the steps in their order, each fed with the product of the one before. Only this module
 //! moves a run's state.
 
-use jiff::Timestamp;
-use jira_agent::domain::{EventKind, Mode, Outcome, RunMark, Task, Ticket};
+use jira_agent::domain::{EventKind, Mode, Outcome, Task};
+use jira_agent::queue::Lease;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::crash;
+use crate::failure::Transient;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::run_log::RunLog;
 use crate::services::Services;
@@ -39,20 +40,35 @@ pub async fn run(
     let run = task.id;
     let claimed = match step("claim", claim::claim(services, task, log.attempt(), leases)).await? {
         Claim::Ours(claimed) => *claimed,
-        Claim::AlreadyEnded => return Ok(Attempt::AlreadyEnded),
+        Claim::AlreadyEnded(mark) => {
+            // The attempt that set the marker may have died before it could say so.
+            log.record(mark.event(), json!({"outcome": mark.end})).await;
+            return Ok(Attempt::AlreadyEnded);
+        }
         Claim::Busy => return Ok(Attempt::Busy),
-        Claim::End(outcome, ticket) => {
-            tell(services, &ticket, &outcome, run).await?;
+        Claim::End { outcome, ticket, lease } => {
+            report::close(services, &ticket, &outcome, run).await?;
             log.record(outcome.event(), outcome_data(&outcome)).await;
+            release(lease).await;
             return Ok(Attempt::Ended(outcome));
         }
     };
     log.record(EventKind::Claimed, claim::describe(&claimed.route)).await;
-    let result = work(services, &claimed, log, cancel).await;
-    if let Some(lease) = claimed.lease {
+    let lost = claimed.lease.as_ref().map(Lease::lost).unwrap_or_default();
+    // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
+    let result = tokio::select! {
+        biased;
+        () = lost.cancelled() => Err(Transient("the lease on the ticket was lost".to_owned()).into()),
+        result = work(services, &claimed, log, cancel) => result,
+    };
+    release(claimed.lease).await;
+    result.map(Attempt::Ended)
+}
+
+async fn release(lease: Option<Lease>) {
+    if let Some(lease) = lease {
         lease.release().await;
     }
-    result.map(Attempt::Ended)
 }
 
 /// Everything that happens under the lease.
@@ -67,12 +83,14 @@ async fn work(
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
     crash::point("workspace:done");
+    if let Some(outcome) = pointless(claimed, &workspace) {
+        remove(workspace).await;
+        return conclude(services, claimed, outcome, log).await;
+    }
     log.record(EventKind::Cloned, workspace::describe(&workspace)).await;
     let published = build(services, claimed, &workspace, log, cancel).await;
     // Nothing of the workspace is needed to report, and a report may have to wait.
-    if let Err(error) = workspace.dir.remove().await {
-        tracing::warn!(%error, "the workspace could not be removed");
-    }
+    remove(workspace).await;
     let published = match published? {
         Next::Go(published) => published,
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
@@ -82,6 +100,30 @@ async fn work(
     log.record(EventKind::Reported, json!({"ticket": claimed.ticket.url})).await;
     log.record(reported.outcome.event(), outcome_data(&reported.outcome)).await;
     Ok(reported.outcome)
+}
+
+async fn remove(workspace: Workspace) {
+    if let Err(error) = workspace.dir.remove().await {
+        tracing::warn!(%error, "the workspace could not be removed");
+    }
+}
+
+/// Why nothing should be begun, now that the branch is known; a run that has pushed goes on in any case.
+fn pointless(claimed: &Claimed, workspace: &Workspace) -> Option<Outcome> {
+    if workspace.resumed.is_some() {
+        return None;
+    }
+    if let Some(reason) = &claimed.withdrawn {
+        return Some(Outcome::Superseded { reason: reason.clone() });
+    }
+    let pull = workspace.pull.as_ref()?;
+    let has_change = claimed.route.mode == Mode::Plan && !pull.draft;
+    has_change.then(|| Outcome::NeedsHuman {
+        reason: format!(
+            "pull request {} for this ticket holds a change already; merge or close it before a new plan is made",
+            pull.url
+        ),
+    })
 }
 
 /// From the repository to an open pull request.
@@ -105,7 +147,7 @@ async fn build(
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
     crash::point("publish:pushed");
-    log.record(EventKind::Pushed, json!({"branch": claimed.branch, "commit": pushed.commit})).await;
+    log.record(EventKind::Pushed, json!({"branch": claimed.branch, "commit": pushed.id()})).await;
     let published = step("publish", publish::pull_request(services, claimed, workspace, pushed)).await?;
     crash::point("publish:done");
     let kind = if published.opened { EventKind::PullRequestOpened } else { EventKind::PullRequestUpdated };
@@ -178,23 +220,6 @@ async fn conclude(
     report::mark(services, claimed, &outcome).await?;
     log.record(outcome.event(), outcome_data(&outcome)).await;
     Ok(outcome)
-}
-
-/// As [`conclude`] for a run that ended before it was claimed.
-async fn tell(
-    services: &Services,
-    ticket: &Ticket,
-    outcome: &Outcome,
-    run: jira_agent::domain::TaskId,
-) -> anyhow::Result<()> {
-    report::tell(services, &ticket.key, outcome, run).await?;
-    if matches!(outcome, Outcome::Superseded { .. }) {
-        return Ok(());
-    }
-    let mut memory = ticket.memory.clone();
-    let mark = RunMark { run, end: outcome.word().to_owned(), at: Timestamp::now() };
-    memory.mark_end(mark, memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH));
-    services.tickets.write_memory(&ticket.key, &memory).await
 }
 
 /// Runs a step in a span of its own.

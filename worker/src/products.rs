@@ -42,6 +42,8 @@ pub struct Claimed {
     pub lease: Option<Lease>,
     /// When the ticket was read: the run sees nothing newer.
     pub seen: Timestamp,
+    /// Why the trigger no longer stands; it only matters while the run has had no effect.
+    pub withdrawn: Option<String>,
 }
 
 /// The repository is here.
@@ -72,8 +74,8 @@ pub struct Workspace {
 pub struct Resumed {
     /// Its commit.
     pub commit: CommitId,
-    /// Whether the branch held nothing of ours before it, so that the run opened the pull request.
-    pub began_branch: bool,
+    /// The branch's newest pull request when that is merged or closed by now.
+    pub past_pull: Option<PullRequest>,
 }
 
 /// What the model is shown.
@@ -134,6 +136,8 @@ pub struct Published {
     pub facts: PullRequestFacts,
     /// Whether this run opened it.
     pub opened: bool,
+    /// Whether it is open still; people may have merged or closed it before the run could report.
+    pub is_open: bool,
     /// What it holds.
     pub content: Content,
 }

@@ -1,7 +1,8 @@
 //! All that the steps work with. Only `app` makes one.
 
+use anyhow::Context as _;
 use jira_agent::config::Config;
-use jira_agent::domain::Ticket;
+use jira_agent::domain::{RepoSlug, Ticket};
 use jira_agent::redact::Redactor;
 use jira_agent::secret::Secret;
 
@@ -50,10 +51,12 @@ impl Services {
         }
     }
 
-    /// The token git is given.
-    #[must_use]
-    pub fn git_token(&self) -> Option<Secret> {
-        let token = &self.config.github.token;
-        (!token.is_empty()).then(|| token.clone())
+    /// The token git is given for a repository.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub async fn git_token(&self, repository: &RepoSlug) -> anyhow::Result<Option<Secret>> {
+        let token = self.tickets.github().token(repository).await.context("getting a token for git")?;
+        Ok((!token.is_empty()).then_some(token))
     }
 }

@@ -7,9 +7,9 @@ mod plan;
 mod report;
 
 pub use neutral::{neutral_line, neutral_text};
-pub use note::{ChangeNote, RUN_TRAILER};
-pub use plan::{plan_body, plan_comment, plan_message, plan_ticket_comment};
+pub use note::{ChangeNote, RUN_TRAILER, began_branch};
+pub use plan::{PlanTrailers, plan_body, plan_comment, plan_message, plan_ticket_comment};
 pub use report::{
-    ChangedFile, PullRequestFacts, failure_comment, outcome_comment, pull_request_body, pull_request_title,
-    result_comment,
+    ChangedFile, PullRequestFacts, cannot_move, failure_comment, needs_fields, outcome_comment,
+    pull_request_body, pull_request_title, refused, result_comment,
 };

@@ -18,6 +18,11 @@ use crate::queue::QueueError;
 /// How often a connection's state is looked at besides its events, which name most ends of it but not all.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The largest frame in bytes, which is RabbitMQ's own default: <https://www.rabbitmq.com/docs/configure#config-items>.
+/// Without a number of ours lapin fits its two buffers of 32 frames to the broker's, and by that fills all 8 MB of each
+/// connection with zeros; made in that size at once, they take memory only where they are used.
+const FRAME_MAX_BYTES: u32 = 131_072;
+
 /// Where the broker is and how to speak to it. No `Debug`: it holds the password.
 pub(super) struct Settings {
     uri: AMQPUri,
@@ -32,6 +37,7 @@ impl Settings {
         let mut uri = parse_uri(config.url.expose())?;
         let heartbeat = config.heartbeat.as_secs().clamp(1, u64::from(u16::MAX));
         uri.query.heartbeat = u16::try_from(heartbeat).ok();
+        uri.query.frame_max.get_or_insert(FRAME_MAX_BYTES);
         let mut cert_chain = None;
         if let Some(path) = &config.ca_file {
             let broken = |why: &str| {

@@ -5,13 +5,15 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use crate::queue::DeliveryInfo;
+use crate::queue::{Counters, DeliveryInfo};
 
 /// Which attempt the next delivery is, from 1.
 pub(super) const ATTEMPT: &str = "x-attempt";
 /// Why the task went back or is dead.
 pub(super) const REASON: &str = "x-reason";
 const CRASHES: &str = "x-crashes";
+/// How often in a row the task has waited without that counting as an attempt.
+const WAITS: &str = "x-waits";
 const FIRST_PUBLISHED: &str = "x-first-published";
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const TRACEPARENT: &str = "traceparent";
@@ -38,6 +40,7 @@ pub(super) fn info(delivery: &Delivery) -> DeliveryInfo {
     DeliveryInfo {
         message_id: delivery.properties.message_id().as_ref().map(ShortString::to_string),
         attempt: count(ATTEMPT).unwrap_or(1).max(1),
+        waits: count(WAITS).unwrap_or(0),
         crashes: count(CRASHES).unwrap_or(0),
         delivery_count: count(DELIVERY_COUNT).unwrap_or(0),
         first_published: headers
@@ -67,7 +70,7 @@ pub(super) fn properties(message_id: Option<&str>, headers: FieldTable) -> Basic
 /// Headers of a task's first publish.
 pub(super) fn first_headers() -> FieldTable {
     let mut headers = FieldTable::default();
-    put_attempt(&mut headers, 1);
+    put_number(&mut headers, ATTEMPT, 1);
     put_text(&mut headers, FIRST_PUBLISHED, &Timestamp::now().to_string());
     headers
 }
@@ -77,7 +80,7 @@ pub(super) fn first_headers() -> FieldTable {
 pub(super) fn onward_headers(
     old: &FieldTable,
     info: &DeliveryInfo,
-    attempt: u32,
+    counters: Counters,
     reason: &str,
 ) -> FieldTable {
     let mut headers = FieldTable::default();
@@ -86,7 +89,8 @@ pub(super) fn onward_headers(
             headers.insert(name.clone(), value.clone());
         }
     }
-    put_attempt(&mut headers, attempt);
+    put_number(&mut headers, ATTEMPT, counters.attempt);
+    put_number(&mut headers, WAITS, counters.waits);
     put_text(&mut headers, REASON, cut(reason));
     let first_published = info.first_published.unwrap_or_else(Timestamp::now);
     put_text(&mut headers, FIRST_PUBLISHED, &first_published.to_string());
@@ -105,8 +109,8 @@ pub(super) fn normalised_headers(info: &DeliveryInfo) -> FieldTable {
     headers
 }
 
-fn put_attempt(headers: &mut FieldTable, attempt: u32) {
-    headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
+fn put_number(headers: &mut FieldTable, name: &'static str, value: u32) {
+    headers.insert(name.into(), AMQPValue::LongLongInt(value.into()));
 }
 
 fn put_text(headers: &mut FieldTable, name: &'static str, value: &str) {
@@ -203,9 +207,9 @@ mod tests {
         ]);
         let info = info(&old);
         let headers = old.properties.headers().clone().unwrap();
-        let onward = onward_headers(&headers, &info, 3, "the model is busy");
+        let onward = onward_headers(&headers, &info, Counters { attempt: 3, waits: 1 }, "the model is busy");
         let names: Vec<&str> = onward.inner().keys().map(ShortString::as_str).collect();
-        assert_eq!(names, ["traceparent", ATTEMPT, CRASHES, FIRST_PUBLISHED, REASON]);
+        assert_eq!(names, ["traceparent", ATTEMPT, CRASHES, FIRST_PUBLISHED, REASON, WAITS]);
         assert_eq!(onward.inner()[ATTEMPT], AMQPValue::LongLongInt(3));
         assert_eq!(time(&onward.inner()[FIRST_PUBLISHED]), info.first_published);
     }

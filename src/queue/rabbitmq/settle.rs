@@ -18,7 +18,7 @@ use crate::domain::Task;
 use crate::queue::topology::{
     DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, RETRY_EXCHANGE, TASKS_EXCHANGE, TASKS_QUEUE, tier,
 };
-use crate::queue::{DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled};
+use crate::queue::{Counters, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled};
 
 /// The broker's side of one delivery.
 pub(super) struct RabbitSettle {
@@ -62,8 +62,8 @@ impl RabbitSettle {
         }
     }
 
-    fn onward(&self, info: &DeliveryInfo, attempt: u32, reason: &str) -> lapin::BasicProperties {
-        let headers = onward_headers(&self.headers, info, attempt, reason);
+    fn onward(&self, info: &DeliveryInfo, counters: Counters, reason: &str) -> lapin::BasicProperties {
+        let headers = onward_headers(&self.headers, info, counters, reason);
         properties(info.message_id.as_deref(), headers)
     }
 }
@@ -89,14 +89,14 @@ impl Settle for RabbitSettle {
         retry: Retry,
     ) -> Result<Settled, QueueError> {
         let queue = tier(retry.after).queue;
-        let attempt = info.attempt.saturating_add(u32::from(retry.counts));
+        let counters = info.counters_after(&retry);
         let message = Message {
             exchange: RETRY_EXCHANGE,
             routing_key: queue.to_owned(),
             queue,
             mandatory: true,
             body,
-            properties: self.onward(info, attempt, &retry.reason),
+            properties: self.onward(info, counters, &retry.reason),
         };
         self.move_on(message).await
     }
@@ -107,7 +107,7 @@ impl Settle for RabbitSettle {
         info: &DeliveryInfo,
         reason: &str,
     ) -> Result<Settled, QueueError> {
-        let properties = self.onward(info, info.attempt, reason);
+        let properties = self.onward(info, info.counters(), reason);
         self.move_on(to_workers(body, properties)).await
     }
 
@@ -123,7 +123,7 @@ impl Settle for RabbitSettle {
             queue: DEAD_LETTER_QUEUE,
             mandatory: true,
             body,
-            properties: self.onward(info, info.attempt, reason),
+            properties: self.onward(info, info.counters(), reason),
         };
         self.move_on(message).await
     }

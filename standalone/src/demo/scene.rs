@@ -112,7 +112,6 @@ impl Scene {
     pub fn config(&self, args: &DemoArgs) -> anyhow::Result<Config> {
         let url = self.url();
         let mut overrides: Vec<(String, String)> = [
-            ("queue.kind", "memory"),
             ("jira.url", url),
             ("jira.email", Jira::EMAIL),
             ("jira.token", Jira::TOKEN),
@@ -152,7 +151,7 @@ impl Scene {
             base_branch: None,
             mode: None,
         }];
-        config.check(Needs::Worker)?;
+        config.check(Needs::Ticket)?;
         Ok(config)
     }
 

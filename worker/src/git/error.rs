@@ -99,7 +99,8 @@ impl GitError {
         }
     }
 
-    /// Whether trying again later may help.
+    /// Whether trying again later may help. What happened on this machine alone (`Other`: no memory, no room, a child
+    /// that died) may be gone on the next one.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -107,13 +108,13 @@ impl GitError {
             | Self::TimedOut { .. }
             | Self::RateLimited { .. }
             | Self::ServerError { .. }
-            | Self::Corrupt { .. } => true,
-            Self::Cancelled
-            | Self::Unauthorized { .. }
+            | Self::Corrupt { .. }
+            | Self::Cancelled
+            | Self::Other { .. } => true,
+            Self::Unauthorized { .. }
             | Self::NotFound { .. }
             | Self::BranchMissing { .. }
-            | Self::Empty { .. }
-            | Self::Other { .. } => false,
+            | Self::Empty { .. } => false,
         }
     }
 }

@@ -95,6 +95,8 @@ impl Snapshot {
         let mut entries = Vec::new();
         // Directories still to be listed, the next one last.
         let mut directories = vec![(String::new(), self.tree)];
+        // Everything that was looked at counts, so that trees within trees without a file come to an end too.
+        let mut seen = 0_usize;
         while let Some((above, id)) = directories.pop() {
             let tree = self.repository.find_tree(id).map_err(&library)?;
             for entry in &tree {
@@ -111,7 +113,8 @@ impl Snapshot {
                 let oid = entry.id().to_string();
                 entries.push(Entry { path, mode, size, oid });
             }
-            if entries.len() + directories.len() > MAX_ENTRIES {
+            seen += 1 + tree.len();
+            if seen > MAX_ENTRIES {
                 return Err(ObjectError::TooLarge { git_dir: self.git_dir.clone(), what: "files" });
             }
         }

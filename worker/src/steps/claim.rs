@@ -1,7 +1,7 @@
 //! Claim: read the ticket, find its repository, take the lease, and see whether there is anything to do.
 
 use jiff::Timestamp;
-use jira_agent::domain::{Mode, Outcome, RepoUrl, Task, Ticket, TicketMemory, TriggerKind};
+use jira_agent::domain::{Mode, Outcome, RepoUrl, RunMark, Task, Ticket, TriggerKind};
 use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
 use jira_agent::routing::{self, Route, RouteOutcome};
 
@@ -27,11 +27,18 @@ pub enum Claim {
     /// The ticket is ours.
     Ours(Box<Claimed>),
     /// This very run has ended before: its marker is on the ticket.
-    AlreadyEnded,
+    AlreadyEnded(RunMark),
     /// Another worker holds the lease.
     Busy,
     /// There is nothing to do.
-    End(Outcome, Box<Ticket>),
+    End {
+        /// Why.
+        outcome: Outcome,
+        /// The ticket that is told.
+        ticket: Box<Ticket>,
+        /// Held until that is done.
+        lease: Option<Lease>,
+    },
 }
 
 /// Runs the step.
@@ -44,16 +51,19 @@ pub async fn claim(
     attempt: u32,
     leases: LeaseSource<'_>,
 ) -> anyhow::Result<Claim> {
+    let config = &services.config;
+    // Nothing is read from, let alone written to, a repository that is not among the routes.
+    routing::allowed(&config.routes, &task).map_err(|named| not_allowed(&named))?;
     let seen = Timestamp::now();
     let mut ticket = services.tickets.read(&task.ticket).await?;
-    if ticket.memory.end_of(task.id).is_some() {
-        return Ok(Claim::AlreadyEnded);
+    if let Some(mark) = ticket.memory.end_of(task.id) {
+        return Ok(Claim::AlreadyEnded(mark.clone()));
     }
-    let config = &services.config;
     let route = match routing::route(&config.routes, &config.worker, &task, &ticket) {
         RouteOutcome::Found(route) => route,
-        RouteOutcome::NoneFits(choices) => return Ok(Claim::End(no_route(&choices), Box::new(ticket))),
-        RouteOutcome::NotAllowed(repository) => return Err(not_allowed(&repository).into()),
+        RouteOutcome::NoneFits(choices) => {
+            return Ok(Claim::End { outcome: no_route(&choices), ticket: Box::new(ticket), lease: None });
+        }
     };
     known_mode(route.mode)?;
     let branch = routing::agent_branch(&config.git, &task.ticket)
@@ -66,8 +76,8 @@ pub async fn claim(
     crash::point("claim:leased");
     // Another worker may have finished between our reading and our lease.
     ticket.memory = services.tickets.memory(&task.ticket).await?;
-    if ticket.memory.end_of(task.id).is_some() {
-        return Ok(Claim::AlreadyEnded);
+    if let Some(mark) = ticket.memory.end_of(task.id) {
+        return Ok(Claim::AlreadyEnded(mark.clone()));
     }
     let agent = match task.trigger.as_ref().map(|trigger| trigger.kind) {
         Some(TriggerKind::Assignment) => {
@@ -76,11 +86,12 @@ pub async fn claim(
         _ => None,
     };
     let label = trigger_label(services, &task);
-    if let Some(outcome) = obsolete(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str())) {
-        return Ok(Claim::End(outcome, Box::new(ticket)));
+    if let Some(outcome) = obsolete(&task, &ticket) {
+        return Ok(Claim::End { outcome, ticket: Box::new(ticket), lease });
     }
+    let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
     crash::point("claim:done");
-    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen })))
+    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
 }
 
 enum Take {
@@ -118,33 +129,44 @@ fn trigger_label(services: &Services, task: &Task) -> String {
 }
 
 /// Why there is nothing left to do for this task, judged by the ticket alone.
-fn obsolete(task: &Task, ticket: &Ticket, label: &str, agent: Option<&str>) -> Option<Outcome> {
+fn obsolete(task: &Task, ticket: &Ticket) -> Option<Outcome> {
     if let Some(cancel) = &ticket.memory.cancel
-        && task.requested_at.is_none_or(|at| at <= cancel.at)
+        && asked_at(task) <= cancel.at
     {
         return Some(Outcome::Cancelled { by: cancel.by.to_string() });
     }
-    let superseded = |reason: String| Some(Outcome::Superseded { reason });
-    match task.trigger.as_ref().map(|trigger| trigger.kind) {
-        Some(TriggerKind::Label) if !ticket.labels.iter().any(|is| is.eq_ignore_ascii_case(label)) => {
-            return superseded(format!("the label `{label}` was taken off before the run began"));
-        }
-        Some(TriggerKind::Assignment)
-            if agent.is_some_and(|agent| !ticket.assignees.iter().any(|is| is.as_str() == agent)) =>
-        {
-            return superseded("the ticket was assigned to somebody else before the run began".to_owned());
-        }
-        _ => {}
-    }
-    if !task.forced && seen_already(task, &ticket.memory) {
-        return superseded("a run that began after this was asked for has done it".to_owned());
+    if !task.forced && seen_already(task, ticket) {
+        let reason = "a run that began after this was asked for has done it".to_owned();
+        return Some(Outcome::Superseded { reason });
     }
     None
 }
 
-/// Whether a finished run read the ticket after this task was asked for, and so has seen all that it is about.
-fn seen_already(task: &Task, memory: &TicketMemory) -> bool {
-    matches!((task.requested_at, memory.watermark), (Some(asked), Some(seen)) if asked <= seen)
+/// Why the trigger no longer stands, when it was a label or an assignment that is gone. A run that has had an effect
+/// goes on all the same: it takes the assignment away itself when it hands the ticket over.
+fn withdrawn(task: &Task, ticket: &Ticket, label: &str, agent: Option<&str>) -> Option<String> {
+    match task.trigger.as_ref().map(|trigger| trigger.kind) {
+        Some(TriggerKind::Label) if !ticket.labels.iter().any(|is| is.eq_ignore_ascii_case(label)) => {
+            Some(format!("the label `{label}` was taken off before the run began"))
+        }
+        Some(TriggerKind::Assignment)
+            if agent.is_some_and(|agent| !ticket.assignees.iter().any(|is| is.as_str() == agent)) =>
+        {
+            Some("the ticket was assigned to somebody else before the run began".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// When the task was asked for: as it says, else when its id was made.
+fn asked_at(task: &Task) -> Timestamp {
+    task.requested_at.unwrap_or_else(|| task.id.made_at())
+}
+
+/// Whether a finished run read the ticket after this task was asked for, and so has seen all that it is about. A
+/// comment that is newer than that is news, whatever the clocks of other machines said when the task was made.
+fn seen_already(task: &Task, ticket: &Ticket) -> bool {
+    ticket.memory.watermark.is_some_and(|seen| asked_at(task) <= seen && ticket.newest_input() <= seen)
 }
 
 fn no_route(choices: &[RepoUrl]) -> Outcome {
@@ -157,7 +179,7 @@ fn no_route(choices: &[RepoUrl]) -> Outcome {
     Outcome::NeedsHuman { reason }
 }
 
-fn not_allowed(repository: &RepoUrl) -> Permanent {
+fn not_allowed(repository: &str) -> Permanent {
     Permanent(format!("{repository} is not among the configured routes; add a `[[routes]]` entry for it"))
 }
 
@@ -169,7 +191,7 @@ pub fn describe(route: &Route) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use jira_agent::domain::{CancelRequest, Trigger};
+    use jira_agent::domain::{CancelRequest, TaskId, TicketMemory, Trigger};
 
     use super::*;
 
@@ -200,7 +222,11 @@ mod tests {
     }
 
     fn word(task: &Task, ticket: &Ticket) -> Option<&'static str> {
-        obsolete(task, ticket, "ai-help", Some("bot")).map(|outcome| outcome.word())
+        obsolete(task, ticket).map(|outcome| outcome.word())
+    }
+
+    fn is_withdrawn(task: &Task, ticket: &Ticket) -> bool {
+        withdrawn(task, ticket, "ai-help", Some("bot")).is_some()
     }
 
     #[test]
@@ -219,14 +245,14 @@ mod tests {
         let mut bare = ticket();
         bare.labels.clear();
         bare.assignees.clear();
-        assert_eq!(word(&kind(TriggerKind::Label), &ticket()), None);
-        assert_eq!(word(&kind(TriggerKind::Label), &bare), Some("superseded"));
-        assert_eq!(word(&kind(TriggerKind::Assignment), &ticket()), None);
-        assert_eq!(word(&kind(TriggerKind::Assignment), &bare), Some("superseded"));
+        assert!(!is_withdrawn(&kind(TriggerKind::Label), &ticket()));
+        assert!(is_withdrawn(&kind(TriggerKind::Label), &bare));
+        assert!(!is_withdrawn(&kind(TriggerKind::Assignment), &ticket()));
+        assert!(is_withdrawn(&kind(TriggerKind::Assignment), &bare));
         for other in [TriggerKind::Cli, TriggerKind::Webhook, TriggerKind::Poll, TriggerKind::Comment] {
-            assert_eq!(word(&kind(other), &bare), None);
+            assert!(!is_withdrawn(&kind(other), &bare));
         }
-        assert_eq!(word(&task(1), &bare), None);
+        assert!(!is_withdrawn(&task(1), &bare));
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub async fn write(
 ) -> anyhow::Result<Next<AppliedPatch>> {
     let first = first_request(services, claimed, context);
     let desk = Desk::new(services, workspace, context)?;
-    Talk { services, desk, request: first, usage: Usage::default(), draft: Draft::Nothing }.run(cancel).await
+    let (usage, draft) = (Usage::default(), Draft::Nothing);
+    Talk { services, desk, request: first, usage, draft, said: None }.run(cancel).await
 }
 
 /// Has the model mend a patch that a check has refused.
@@ -46,10 +47,12 @@ pub async fn correct(
     let (applied, report) = failed;
     let mut request = first_request(services, claimed, context);
     request.messages = applied.conversation;
-    request.messages.push(prompt::correction_message(&report.errors.join("\n")));
+    let errors = services.redactor.redact(&report.errors.join("\n")).into_owned();
+    request.messages.push(prompt::correction_message(&errors));
     let desk = Desk::new(services, workspace, context)?;
     let draft = Draft::Patch(Box::new(applied.patch));
-    Talk { services, desk, request, usage: applied.usage, draft }.run(cancel).await
+    let said = Some(Written { summary: applied.summary, explanation: applied.explanation });
+    Talk { services, desk, request, usage: applied.usage, draft, said }.run(cancel).await
 }
 
 fn first_request(services: &Services, claimed: &Claimed, context: &TaskContext) -> Request {
@@ -110,22 +113,31 @@ struct Talk<'run> {
     request: Request,
     usage: Usage,
     draft: Draft,
+    /// What the change is for, as the model first said it: a repair often brings blocks only.
+    said: Option<Written>,
 }
-
-/// How many blocks that did not apply a person is told of.
-const SHOWN_FAILURES: usize = 5;
 
 /// What one reply has come to.
 enum Turn {
-    Done(Patch, Written),
+    Done(Patch),
     End(Outcome),
-    /// It has to be said again: what was wrong, for the model and in short for people.
-    Again {
-        problem: String,
-        why: String,
-    },
+    /// It has to be said again; what was wrong, for the model.
+    Again(Problem),
 }
 
+/// Why a reply could not be used.
+struct Problem {
+    for_model: String,
+    for_people: String,
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Self {
+        Self { for_model: text.clone(), for_people: text }
+    }
+}
+
+#[derive(Default)]
 struct Written {
     summary: String,
     explanation: String,
@@ -134,33 +146,35 @@ struct Written {
 impl Talk<'_> {
     async fn run(mut self, cancel: &CancellationToken) -> anyhow::Result<Next<AppliedPatch>> {
         let mut repairs = self.services.config.worker.repair_rounds;
-        let mut said: Option<Written> = None;
         loop {
             let reply =
                 self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
             self.usage += reply.usage;
             self.request.messages.push(Message::assistant(reply.text.clone()));
-            match self.turn(&reply, &mut said).await? {
-                Turn::Done(patch, written) => return Ok(self.finish(patch, written)),
+            match self.turn(&reply).await? {
+                Turn::Done(patch) => return Ok(self.finish(patch)),
                 Turn::End(outcome) => return Ok(Next::End(outcome)),
-                Turn::Again { why, .. } if repairs == 0 => {
-                    let reason = format!("I could not write a patch that applies: {why}");
+                Turn::Again(problem) if repairs == 0 => {
+                    let reason = format!(
+                        "I could not write a patch that applies: {}",
+                        first_lines(&problem.for_people)
+                    );
                     return Ok(Next::End(Outcome::NeedsHuman { reason }));
                 }
-                Turn::Again { problem, .. } => {
+                Turn::Again(problem) => {
                     repairs -= 1;
                     tracing::info!(
                         repairs_left = repairs,
                         "the patch does not apply; the model is asked again"
                     );
-                    let problem = self.services.redactor.redact(&problem).into_owned();
+                    let problem = self.services.redactor.redact(&problem.for_model).into_owned();
                     self.request.messages.push(prompt::repair_message(&problem));
                 }
             }
         }
     }
 
-    async fn turn(&mut self, reply: &Reply, said: &mut Option<Written>) -> anyhow::Result<Turn> {
+    async fn turn(&mut self, reply: &Reply) -> anyhow::Result<Turn> {
         if let Some(turn) = stopped_early(&reply.stop) {
             return Ok(turn);
         }
@@ -173,32 +187,25 @@ impl Talk<'_> {
             }
             ReplyKind::Edits { summary, explanation, blocks_text } => (summary, explanation, blocks_text),
         };
-        // A repair often brings blocks only; the first reply has said what they are for.
-        if said.is_none() || !explanation.is_empty() {
-            *said = Some(Written { summary, explanation });
+        if self.said.is_none() || !summary.is_empty() {
+            self.said = Some(Written { summary, explanation });
         }
         let blocks = match edit::parse(&blocks) {
             Ok(blocks) => blocks,
-            Err(problem) => {
-                let why = "the model's reply is not in the form of edit blocks".to_owned();
-                return Ok(Turn::Again { problem: problem.to_string(), why });
-            }
+            Err(problem) => return Ok(Turn::Again(problem.to_string().into())),
         };
         let draft = std::mem::replace(&mut self.draft, Draft::Nothing);
         match self.desk.apply(draft, blocks).await? {
-            Ok(patch) => Ok(self.judge(patch, said.take())),
+            Ok(patch) => Ok(self.judge(patch)),
             Err(rejection) => {
-                let problem = rejection.for_model();
-                let failures = rejection.failures.iter().take(SHOWN_FAILURES);
-                let why = failures.map(|failure| format!("\n- {failure}")).collect();
+                let problem = Problem { for_model: rejection.for_model(), for_people: rejection.to_string() };
                 self.draft = Draft::Rejected(Box::new(rejection));
-                Ok(Turn::Again { problem, why })
+                Ok(Turn::Again(problem))
             }
         }
     }
 
-    fn judge(&self, patch: Patch, said: Option<Written>) -> Turn {
-        let written = said.unwrap_or_else(|| Written { summary: String::new(), explanation: String::new() });
+    fn judge(&self, patch: Patch) -> Turn {
         if patch.is_empty() {
             let reason = "the files already are as the change would make them".to_owned();
             return Turn::End(Outcome::NothingToChange { reason });
@@ -207,7 +214,7 @@ impl Talk<'_> {
             let reason = format!("the change would write a secret into `{path}`, so it was not published");
             return Turn::End(Outcome::NeedsHuman { reason });
         }
-        Turn::Done(patch, written)
+        Turn::Done(patch)
     }
 
     /// The file into which the patch would write something that must stay secret.
@@ -220,7 +227,8 @@ impl Talk<'_> {
         leaking.map(|(path, _)| path.clone())
     }
 
-    fn finish(self, patch: Patch, written: Written) -> Next<AppliedPatch> {
+    fn finish(self, patch: Patch) -> Next<AppliedPatch> {
+        let written = self.said.unwrap_or_default();
         Next::Go(AppliedPatch {
             summary: if written.summary.is_empty() {
                 "Change what the ticket asks for".to_owned()
@@ -240,12 +248,12 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
     let human = |reason: String| Some(Turn::End(Outcome::NeedsHuman { reason }));
     match stop {
         Stop::End => None,
-        Stop::MaxTokens => Some(Turn::Again {
-            problem: "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and \
-                      as few lines in each as make it unique."
-                .to_owned(),
-            why: "the model's reply is longer than model.max_output_tokens allows".to_owned(),
-        }),
+        Stop::MaxTokens => Some(Turn::Again(
+            "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and as \
+             few lines in each as make it unique."
+                .to_owned()
+                .into(),
+        )),
         Stop::ContextExceeded => human(
             "the ticket and the code it needs do not fit the model; split the ticket, or raise \
              model.max_input_tokens for a larger model"
@@ -255,4 +263,8 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
         Stop::Refusal { why } => human(format!("the model refused to work on this ticket: {why}")),
         Stop::Other { reason } => human(format!("the model stopped for a reason that I do not know: {reason}")),
     }
+}
+
+fn first_lines(problem: &str) -> String {
+    problem.lines().take(6).collect::<Vec<_>>().join("\n")
 }

@@ -1,12 +1,14 @@
 //! Plan: the model writes a plan that people can approve.
 
+use std::borrow::Cow;
+
 use anyhow::Context as _;
 use jira_agent::domain::Outcome;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Message, Stop, Usage};
 use crate::products::{ChangePlan, Claimed, Next, TaskContext};
-use crate::prompt::{self, PlanReply};
+use crate::prompt::{self, Plan, PlanReply};
 use crate::services::Services;
 
 /// Runs the step.
@@ -30,7 +32,12 @@ pub async fn write(
         let human = |reason: String| Ok(Next::End(Outcome::NeedsHuman { reason }));
         let problem = match reply.stop {
             Stop::End => match prompt::parse_plan_reply(&reply.text) {
-                Ok(PlanReply::Plan(plan)) => return Ok(Next::Go(ChangePlan { plan, usage })),
+                Ok(PlanReply::Plan(plan)) => match without_secrets(services, plan) {
+                    Some(plan) => return Ok(Next::Go(ChangePlan { plan, usage })),
+                    None => {
+                        return human("the plan would have published a secret, so it was dropped".to_owned());
+                    }
+                },
                 Ok(PlanReply::NothingToChange { reason }) => {
                     return Ok(Next::End(Outcome::NothingToChange { reason }));
                 }
@@ -56,5 +63,14 @@ pub async fn write(
         repairs -= 1;
         request.messages.push(Message::assistant(reply.text));
         request.messages.push(problem);
+    }
+}
+
+/// The plan with every secret masked; `None` when it cannot be read any more then.
+fn without_secrets(services: &Services, plan: Plan) -> Option<Plan> {
+    let json = plan.to_json();
+    match services.redactor.redact(&json) {
+        Cow::Borrowed(_) => Some(plan),
+        Cow::Owned(masked) => prompt::parse_plan(&masked).ok(),
     }
 }

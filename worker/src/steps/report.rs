@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, TaskId, TicketKey};
-use jira_agent::jira::{Jira, MoveOutcome, RemoteLink};
+use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, Task, TaskId, Ticket, TicketKey};
+use jira_agent::jira::{Jira, JiraError, MoveOutcome, RemoteLink};
+use jira_agent::routing;
 
 use crate::crash;
 use crate::products::{Claimed, Content, Published, Reported};
@@ -20,19 +21,18 @@ pub async fn report(
     published: &Published,
 ) -> anyhow::Result<Reported> {
     let key = &claimed.task.ticket;
-    let is_change = matches!(published.content, Content::Change(_));
-    let mut unmoved = None;
+    let mut notes = Vec::new();
     if let (TicketKey::Jira(issue), Some(jira)) = (key, services.tickets.jira()) {
-        if is_change {
-            unmoved = hand_over(services, jira, issue).await?;
+        let is_change = matches!(published.content, Content::Change(_));
+        // A ticket whose pull request people have closed or merged is where they want it.
+        if is_change && published.is_open {
+            hand_over(services, jira, issue, &mut notes).await?;
         }
-        link(jira, issue, published).await?;
+        link(jira, issue, published, &mut notes).await?;
     }
     crash::point("report:linked");
     let comment = match &published.content {
-        Content::Change(note) => {
-            text::result_comment(&published.facts, note, published.opened, unmoved.as_deref())
-        }
+        Content::Change(note) => text::result_comment(&published.facts, note, published.opened, &notes),
         Content::Plan(plan) => text::plan_ticket_comment(&published.facts, plan),
     };
     say(services, key, "report", claimed.task.id, &comment).await?;
@@ -43,38 +43,66 @@ pub async fn report(
     Ok(Reported { outcome })
 }
 
-/// Moves the ticket to review and gives it to the reviewer; the states it could go to when it could not be moved.
+/// Moves the ticket to review and gives it to the reviewer. What Jira refuses is noted for people: the pull request is
+/// there, and that is what counts.
 async fn hand_over(
     services: &Services,
     jira: &Jira,
     issue: &IssueKey,
-) -> anyhow::Result<Option<Vec<String>>> {
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let config = &services.config.jira;
-    let moved = jira.move_to(issue, &config.review_states).await.context("moving the ticket")?;
+    if !config.review_states.is_empty() {
+        let moved = jira.move_to(issue, &config.review_states).await;
+        match tolerate(moved, "moving the ticket", notes)? {
+            Some(MoveOutcome::Unreachable { available }) => notes.push(text::cannot_move(&available)),
+            Some(MoveOutcome::NeedsFields { transition, fields }) => {
+                notes.push(text::needs_fields(&transition, &fields));
+            }
+            Some(MoveOutcome::Already { .. } | MoveOutcome::Moved { .. }) | None => {}
+        }
+    }
     crash::point("report:moved");
     if let Some(reviewer) = &config.reviewer_account_id {
-        jira.assign(issue, reviewer).await.context("assigning the ticket to the reviewer")?;
+        tolerate(jira.assign(issue, reviewer).await, "assigning the ticket to the reviewer", notes)?;
     }
     crash::point("report:assigned");
-    Ok(match moved {
-        MoveOutcome::Already { .. } | MoveOutcome::Moved { .. } => None,
-        MoveOutcome::Unreachable { available } => Some(available),
-        MoveOutcome::NeedsFields { transition, fields } => {
-            Some(vec![format!("{transition} (needs {})", fields.join(", "))])
-        }
-    })
+    Ok(())
 }
 
-async fn link(jira: &Jira, issue: &IssueKey, published: &Published) -> anyhow::Result<()> {
+async fn link(
+    jira: &Jira,
+    issue: &IssueKey,
+    published: &Published,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let facts = &published.facts;
     let link = RemoteLink {
         global_id: format!("jira-agent={}", facts.url),
         url: facts.url.clone(),
         title: format!("Pull request #{}: {}", facts.number, facts.title),
         summary: String::new(),
-        resolved: false,
+        resolved: !published.is_open,
     };
-    jira.upsert_remote_link(issue, &link).await.context("linking the pull request")
+    tolerate(jira.upsert_remote_link(issue, &link).await, "linking the pull request", notes)?;
+    Ok(())
+}
+
+/// Notes what Jira refuses; what may pass, or concerns the account itself, is an error.
+fn tolerate<T>(
+    result: Result<T, JiraError>,
+    doing: &'static str,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(error @ (JiraError::Invalid { .. } | JiraError::Forbidden { .. })) => {
+            tracing::warn!(%error, doing, "Jira refused; the ticket is told");
+            notes.push(text::refused(doing, &error.to_string()));
+            Ok(None)
+        }
+        Err(error) => Err(error).context(doing),
+    }
 }
 
 /// Tells the ticket how a run without a pull request ended; a superseded one says nothing.
@@ -102,6 +130,43 @@ async fn say(
 ) -> anyhow::Result<()> {
     let marker = CommentMarker::new(kind, &run.to_string());
     services.tickets.comment(key, &marker, &services.redactor.redact(comment)).await
+}
+
+/// Ends a run that was never claimed: tells the ticket, and marks all but a superseded run.
+///
+/// # Errors
+/// When the service does not answer or refuses.
+pub async fn close(
+    services: &Services,
+    ticket: &Ticket,
+    outcome: &Outcome,
+    run: TaskId,
+) -> anyhow::Result<()> {
+    tell(services, &ticket.key, outcome, run).await?;
+    if matches!(outcome, Outcome::Superseded { .. }) {
+        return Ok(());
+    }
+    let mut memory = services.tickets.memory(&ticket.key).await?;
+    let seen = memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH);
+    memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: Timestamp::now() }, seen);
+    services.tickets.write_memory(&ticket.key, &memory).await
+}
+
+/// Tells the ticket why its run failed for good. Gives the reason as it is kept with the task: what could not be told
+/// stands in it.
+pub async fn failed(services: &Services, task: &Task, reason: String, attempts: u32) -> String {
+    if !routing::is_ours(&services.config.routes, &task.ticket) {
+        return reason;
+    }
+    let comment = text::failure_comment(&reason, attempts, task.id);
+    match say(services, &task.ticket, "failure", task.id, &comment).await {
+        Ok(()) => reason,
+        Err(error) => {
+            let why = services.redactor.redact(&format!("{error:#}")).into_owned();
+            tracing::error!(why, "the ticket could not be told");
+            format!("{reason} (the ticket could not be told: {why})")
+        }
+    }
 }
 
 /// Sets the terminal marker and raises the watermark to what this run has seen.

@@ -1,14 +1,14 @@
 //! Workspace: a directory for this attempt, the repository in it, and where to start from.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use jira_agent::domain::{CommitId, Outcome, TaskId};
+use jira_agent::domain::{CommitId, Outcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Permanent, Transient};
-use crate::git::{self, FetchOutcome, FetchRequest, GitError, ObjectError};
+use crate::git::{self, FetchOutcome, FetchRequest, GitError};
 use crate::products::{Claimed, Next, Resumed, Workspace};
 use crate::services::Services;
 use crate::workspace_dir::{WorkspaceDir, free_bytes};
@@ -28,19 +28,25 @@ pub async fn prepare(
     let dir = directory(services, claimed).await?;
     let fetched = match fetch(services, claimed, &dir, cancel).await {
         Ok(fetched) => fetched,
-        Err(GitError::Empty { url }) => {
-            return Ok(Next::End(Outcome::NeedsHuman {
-                reason: format!("{url} is empty; it needs a first commit before I can work on it"),
-            }));
-        }
-        Err(GitError::BranchMissing { url, branch }) => {
-            return Ok(Next::End(Outcome::NeedsHuman {
-                reason: format!("{url} has no branch `{branch}`; correct the route's base branch"),
-            }));
-        }
-        Err(error) => return Err(error).context("fetching the repository"),
+        Err(error) => match error.downcast_ref::<GitError>().and_then(for_people) {
+            Some(reason) => return Ok(Next::End(Outcome::NeedsHuman { reason })),
+            None => return Err(error),
+        },
     };
     begin(services, claimed, dir, fetched).await.map(Next::Go)
+}
+
+/// What people have to put in order in the repository before it can be worked on.
+fn for_people(error: &GitError) -> Option<String> {
+    match error {
+        GitError::Empty { url } => {
+            Some(format!("{url} is empty; it needs a first commit before I can work on it"))
+        }
+        GitError::BranchMissing { url, branch } => {
+            Some(format!("{url} has no branch `{branch}`; correct the route's base branch"))
+        }
+        _ => None,
+    }
 }
 
 /// What the step found, for its event.
@@ -85,11 +91,12 @@ async fn fetch(
     claimed: &Claimed,
     dir: &WorkspaceDir,
     cancel: &CancellationToken,
-) -> Result<FetchOutcome, GitError> {
+) -> anyhow::Result<FetchOutcome> {
+    let token = services.git_token(claimed.route.repository.slug()).await?;
     let request = FetchRequest {
         url: claimed.route.repository.clone(),
         git_dir: dir.git_dir(),
-        token: services.git_token(),
+        token,
         base: claimed.route.base_branch.clone(),
         agent_branch: Some(claimed.branch.clone()),
         base_depth: 1,
@@ -103,7 +110,8 @@ async fn fetch(
             tracing::info!(objects = progress.objects, size_bytes = progress.bytes, "fetching");
         }
     };
-    services.transfers.fetch(request, cancel, services.config.worker.clone_timeout, progress).await
+    let timeout = services.config.worker.clone_timeout;
+    services.transfers.fetch(request, cancel, timeout, progress).await.context("fetching the repository")
 }
 
 /// Decides which commit is edited, and what the new commit's parents are.
@@ -121,19 +129,20 @@ async fn begin(
         )));
     }
     let github = services.tickets.github();
-    let (mut pull, mut resumed, mut past) = (None, None, false);
+    let (mut pull, mut past_pull, mut resumed) = (None, None, None);
     if let Some(head) = &fetched.agent_head {
         pull = github.find_pull(slug, &claimed.branch, None).await.context("looking for the pull request")?;
-        resumed = own_commit(&dir, head, claimed).await?;
-        // A branch whose pull request was merged or closed is history: the work begins at the base again.
-        past = resumed.is_none()
-            && pull.is_none()
-            && github
+        if pull.is_none() {
+            past_pull = github
                 .latest_pull(slug, &claimed.branch)
                 .await
-                .context("looking for earlier pull requests")?
-                .is_some();
+                .context("looking for earlier pull requests")?;
+        }
+        resumed = own_commit(&dir, head, claimed).await?;
     }
+    // A branch whose pull request was merged or closed is history: the work begins at the base again.
+    let past = past_pull.is_some() && resumed.is_none();
+    let resumed = resumed.map(|commit| Resumed { commit, past_pull });
     let (start, parents) = match &fetched.agent_head {
         None => (fetched.base.clone(), vec![fetched.base.clone()]),
         // With the old head as a second parent the branch moves forward and nobody's commit is overwritten.
@@ -158,22 +167,12 @@ async fn own_commit(
     dir: &WorkspaceDir,
     head: &CommitId,
     claimed: &Claimed,
-) -> anyhow::Result<Option<Resumed>> {
+) -> anyhow::Result<Option<CommitId>> {
     let (git_dir, head, run) = (dir.git_dir(), head.clone(), claimed.task.id);
-    let search = tokio::task::spawn_blocking(move || find_own(&git_dir, &head, &run));
+    let search = tokio::task::spawn_blocking(move || {
+        git::find_run_commit(&git_dir, &head, &run, AGENT_DEPTH as usize)
+    });
     search.await?.context("looking for a commit of this run")
-}
-
-fn find_own(git_dir: &Path, head: &CommitId, run: &TaskId) -> Result<Option<Resumed>, ObjectError> {
-    let Some(commit) = git::find_run_commit(git_dir, head, run, AGENT_DEPTH as usize)? else {
-        return Ok(None);
-    };
-    let before = match git::first_parent(git_dir, &commit)? {
-        Some(parent) => git::message(git_dir, &parent)?,
-        None => String::new(),
-    };
-    let continued = git::trailers(&before).iter().any(|(name, _)| name == git::RUN_TRAILER);
-    Ok(Some(Resumed { commit, began_branch: !continued }))
 }
 
 async fn lfs_paths(dir: &WorkspaceDir, start: &CommitId) -> anyhow::Result<BTreeSet<String>> {

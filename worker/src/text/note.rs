@@ -12,6 +12,23 @@ const MODEL: &str = "Jira-Agent-Model";
 const TOKENS: &str = "Jira-Agent-Tokens";
 const COST: &str = "Jira-Agent-Cost";
 const CHECK: &str = "Jira-Agent-Check";
+const BRANCH: &str = "Jira-Agent-Branch";
+
+fn branch_word(began: bool) -> &'static str {
+    if began { "begun" } else { "continued" }
+}
+
+/// The trailer that says whether the agent's branch begins with a commit.
+pub(super) fn branch_trailer(began: bool) -> String {
+    format!("{BRANCH}: {}", branch_word(began))
+}
+
+/// Whether the agent's branch begins with the commit of this message, by its trailer.
+#[must_use]
+pub fn began_branch(message: &str) -> bool {
+    let trailer = branch_trailer(true);
+    message.lines().any(|line| line == trailer)
+}
 
 /// What a commit of the agent says about itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +49,8 @@ pub struct ChangeNote {
     pub cost: Option<f64>,
     /// What was checked and with what result, a line each.
     pub checks: Vec<String>,
+    /// Whether the agent's branch begins with this commit.
+    pub began_branch: bool,
 }
 
 impl ChangeNote {
@@ -49,6 +68,7 @@ impl ChangeNote {
             message.push_str(&format!("{name}: {value}\n"));
         };
         trailer(RUN_TRAILER, self.run.to_string());
+        trailer(BRANCH, branch_word(self.began_branch).to_owned());
         trailer(MODEL, neutral_line(&self.model, 100));
         trailer(
             TOKENS,
@@ -87,6 +107,7 @@ impl ChangeNote {
             usage: Usage { input: token(0), output: token(1), cache_write: token(2), cache_read: token(3) },
             cost: one(COST).and_then(|cost| cost.strip_suffix(" USD")?.parse().ok()),
             checks: values(CHECK),
+            began_branch: one(BRANCH).as_deref() == Some(branch_word(true)),
         })
     }
 }
@@ -105,6 +126,7 @@ mod tests {
             usage: Usage { input: 1200, output: 80, cache_write: 0, cache_read: 7 },
             cost: Some(0.0125),
             checks: vec!["syntax: 1 file, no new errors".to_owned()],
+            began_branch: true,
         }
     }
 
@@ -119,6 +141,7 @@ mod tests {
         Now it is multiplied.
 
         Jira-Agent-Run: 01K9ZW4R7M1S8T3V5X7Z9B1D3F
+        Jira-Agent-Branch: begun
         Jira-Agent-Model: claude-x
         Jira-Agent-Tokens: 1200 80 0 7
         Jira-Agent-Cost: 0.012500 USD

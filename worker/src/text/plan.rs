@@ -2,16 +2,31 @@
 
 use jira_agent::domain::{CommitId, TaskId, Ticket, TicketKey};
 
+use super::note::branch_trailer;
 use super::{PullRequestFacts, RUN_TRAILER, neutral_line, neutral_text, pull_request_title};
 use crate::prompt::Plan;
 
+/// What the plan commit says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanTrailers {
+    /// The run.
+    pub run: TaskId,
+    /// Whether the agent's branch begins with the commit.
+    pub began_branch: bool,
+    /// Who signs it off: `name <address>`.
+    pub author: String,
+}
+
 /// The message of the plan commit: the plan as JSON, signed off. Its id is what an approval binds to.
 #[must_use]
-pub fn plan_message(ticket: &TicketKey, plan: &Plan, run: TaskId, author: &str) -> String {
+pub fn plan_message(ticket: &TicketKey, plan: &Plan, trailers: &PlanTrailers) -> String {
     format!(
-        "{}\n\n```json\n{}\n```\n\n{RUN_TRAILER}: {run}\nSigned-off-by: {author}\n",
+        "{}\n\n```json\n{}\n```\n\n{RUN_TRAILER}: {}\n{}\nSigned-off-by: {}\n",
         pull_request_title(ticket, &format!("Plan: {}", plan.summary)),
         inert_json(&plan.to_json()),
+        trailers.run,
+        branch_trailer(trailers.began_branch),
+        trailers.author,
     )
 }
 
@@ -39,8 +54,8 @@ pub fn plan_body(ticket: &Ticket, plan: &Plan, commit: &CommitId, run: TaskId) -
 #[must_use]
 pub fn plan_comment(plan: &Plan, commit: &CommitId) -> String {
     format!(
-        "### Plan `{}`\n{}\nTo have it carried out, comment `/approve`. To change it, comment `/plan` and what should \
-         be different. To drop it, comment `/reject`.\n",
+        "### Plan `{}`\n{}\nSay on the ticket what should be different, then start it again: mode `plan` writes a new plan, \
+         mode `quickfix` makes the change.\n",
         commit.short(),
         plan_sections(plan)
     )
@@ -109,14 +124,18 @@ mod tests {
         let plan = parse_plan(json).unwrap();
         let ticket = "PROJ-1".parse().unwrap();
         let run = "01K9ZW4R7M1S8T3V5X7Z9B1D3F".parse().unwrap();
-        let message = plan_message(&ticket, &plan, run, "jira-agent <a@b.example>");
+        let author = "jira-agent <a@b.example>";
+        let trailers = PlanTrailers { run, began_branch: true, author: author.to_owned() };
+        let message = plan_message(&ticket, &plan, &trailers);
         assert_eq!(parse_plan(&message).unwrap(), plan);
         let (_, json) = message.split_once("```json").unwrap();
         for acting in ["#12", "#done", "GH-3", "://", "@all"] {
             assert!(!json.contains(acting), "{acting} in {json}");
         }
-        let author = "jira-agent <a@b.example>";
         assert!(message.starts_with("PROJ-1: Plan: Fixes issue"), "{message}");
-        assert!(message.ends_with(&format!("Jira-Agent-Run: {run}\nSigned-off-by: {author}\n")), "{message}");
+        assert!(
+            message.ends_with(&format!("{run}\nJira-Agent-Branch: begun\nSigned-off-by: {author}\n")),
+            "{message}"
+        );
     }
 }

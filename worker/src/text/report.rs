@@ -81,14 +81,9 @@ fn spent(note: &ChangeNote) -> String {
     )
 }
 
-/// The comment on the ticket when a pull request holds a change.
+/// The comment on the ticket when a pull request holds a change; `notes` say what could not be done besides.
 #[must_use]
-pub fn result_comment(
-    facts: &PullRequestFacts,
-    note: &ChangeNote,
-    opened: bool,
-    unmoved: Option<&[String]>,
-) -> String {
+pub fn result_comment(facts: &PullRequestFacts, note: &ChangeNote, opened: bool, notes: &[String]) -> String {
     let done = if opened { "I opened" } else { "I updated" };
     let mut text = format!(
         "{done} pull request [#{}: {}]({}) from branch [`{}`]({}).\n\n",
@@ -101,25 +96,36 @@ pub fn result_comment(
         text.push_str(&format!("- {check}\n"));
     }
     text.push_str("- tests: not run\n");
-    if let Some(states) = unmoved {
-        text.push_str(&format!("\n{}\n", cannot_move(states)));
+    for note in notes {
+        text.push_str(&format!("\n{note}\n"));
     }
     text.push_str(&format!("\nUsed: {}.\n", spent(note)));
     text
 }
 
+/// Says that Jira refused one part of the hand-over.
+#[must_use]
+pub fn refused(doing: &str, why: &str) -> String {
+    format!("Jira refused {doing}: {}", neutral_text(why))
+}
+
+/// Says that the ticket stayed where it is because of fields that only a person can fill.
+#[must_use]
+pub fn needs_fields(transition: &str, fields: &[String]) -> String {
+    format!(
+        "I could not move this ticket: \"{transition}\" asks for {}, which a person has to fill in.",
+        quoted(fields)
+    )
+}
+
 /// Says that the ticket stayed where it is, and why.
-fn cannot_move(available: &[String]) -> String {
+#[must_use]
+pub fn cannot_move(available: &[String]) -> String {
     if available.is_empty() {
         return "I could not move this ticket: my account sees no transition from its present state. It needs the \
                 permission \"Transition issues\", or a person moves the ticket."
             .to_owned();
     }
-    let names = available.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    format!(
-        "I could not move this ticket: none of the states in `jira.review_states` can be reached from here. \
-         It could go to: {names}."
-    )
 }
 
 /// The comment on the ticket for an end without a pull request; `None` where nothing is said.
@@ -189,6 +195,7 @@ mod tests {
             usage: Usage { input: 1200, output: 80, cache_write: 0, cache_read: 0 },
             cost: Some(0.0125),
             checks: vec!["syntax: 1 file, no new errors".to_owned()],
+            began_branch: true,
         }
     }
 
@@ -233,7 +240,7 @@ mod tests {
             branch_url: "https://git.example/acme/shop/tree/ai/PROJ-1".to_owned(),
         };
         let states = ["Selected".to_owned(), "Done".to_owned()];
-        insta::assert_snapshot!(result_comment(&facts, &note("PROJ-1"), true, Some(&states)), @r#"
+        insta::assert_snapshot!(result_comment(&facts, &note("PROJ-1"), true, &[cannot_move(&states)]), @r#"
         I opened pull request [#4: PROJ-1: Charge for every item](https://git.example/acme/shop/pull/4) from branch [`ai/PROJ-1`](https://git.example/acme/shop/tree/ai/PROJ-1).
 
         The total ignored the quantity.
@@ -245,7 +252,7 @@ mod tests {
 
         Used: model `claude-x`, 1200 tokens read and 80 written, about $0.0125, run `01K9ZW4R7M1S8T3V5X7Z9B1D3F`.
         "#);
-        assert!(result_comment(&facts, &note("PROJ-1"), false, Some(&[])).contains("Transition issues"));
+        assert!(cannot_move(&[]).contains("Transition issues"));
     }
 
     #[test]

@@ -21,6 +21,13 @@ enum StateFilter {
     All,
 }
 
+/// By time of creation, as without it; nobody asks for another order.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    Created,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Direction {
@@ -36,6 +43,8 @@ pub(super) struct ListQuery {
     /// `owner:branch`.
     head: Option<String>,
     base: Option<String>,
+    #[serde(rename = "sort")]
+    _sort: Option<Sort>,
     direction: Option<Direction>,
     per_page: Option<usize>,
     page: Option<usize>,

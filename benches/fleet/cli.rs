@@ -1,0 +1,54 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+
+/// Measures the product against a plain peer and prints a table. Needs release builds and a private RabbitMQ; `scripts/bench`
+/// sees to both.
+#[derive(Debug, Parser)]
+#[command(name = "jira-agent-bench", version)]
+pub struct Cli {
+    /// Exit with 1 when a limit is missed; without this the table only says so
+    #[arg(long)]
+    pub check: bool,
+    /// Measure this only; may be given several times
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub only: Vec<Measurement>,
+    /// How often each side is measured, in turns
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// How many tasks wait on the queue at the start of a round of `consume`
+    #[arg(long, default_value_t = 1500, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub tasks: u32,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Measurement {
+    /// Take a task and acknowledge it, against a plain lapin loop
+    Consume,
+    /// Fetch a repository at depth 1, against `git clone --depth 1`
+    Clone,
+    /// From starting a worker to its first wait for a task
+    Start,
+    /// Memory of a worker that waits for a task
+    Memory,
+}
+
+impl Measurement {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Consume => "consume",
+            Self::Clone => "clone",
+            Self::Start => "start",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl Cli {
+    /// What is to be measured, all when nothing is named.
+    pub fn measurements(&self) -> &[Measurement] {
+        if self.only.is_empty() { Measurement::value_variants() } else { &self.only }
+    }
+}
