@@ -281,10 +281,7 @@ impl Worker {
         match failure::classify(error) {
             Disposition::Retry { after, counts } if self.may_retry(&delivery, counts) => {
                 let counts = counts || is_old(&delivery);
-                let own = failure::wait_after(if counts { attempt } else { delivery.info.waits + 1 });
-                // A limit that is met again and again is waited for longer each time.
-                let after =
-                    after.map_or(own, |asked| if delivery.info.waits > 0 { asked.max(own) } else { asked });
+                let after = after.unwrap_or_else(|| failure::wait_after(attempt));
                 tracing::warn!(reason, after_s = after.as_secs(), "the attempt failed; the task waits");
                 let data = json!({"reason": reason, "after_s": after.as_secs()});
                 let handled = settled(delivery.retry(Retry { after, counts, reason }).await, "putting off");

@@ -21,6 +21,14 @@ pub enum LeaseSource<'run> {
     Nobody,
 }
 
+impl LeaseSource<'_> {
+    /// Whether the broker has never handed this task out before.
+    fn is_first_delivery(&self) -> bool {
+        matches!(self, Self::Delivery(Delivery { info, .. })
+            if info.attempt == 1 && info.delivery_count == 0 && !info.redelivered)
+    }
+}
+
 /// The step's answer.
 #[derive(Debug)]
 pub enum Claim {
@@ -90,6 +98,13 @@ pub async fn claim(
         return Ok(Claim::End { outcome, ticket: Box::new(ticket), lease });
     }
     let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
+    if let Some(reason) = &withdrawn
+        && leases.is_first_delivery()
+    {
+        // Nothing can have been done yet, so the repository need not be asked whether something was.
+        let outcome = Outcome::Superseded { reason: reason.clone() };
+        return Ok(Claim::End { outcome, ticket: Box::new(ticket), lease });
+    }
     crash::point("claim:done");
     Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
 }
@@ -191,7 +206,7 @@ pub fn describe(route: &Route) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use jira_agent::domain::{CancelRequest, TaskId, TicketMemory, Trigger};
+    use jira_agent::domain::{CancelRequest, TicketMemory, Trigger};
 
     use super::*;
 

@@ -27,7 +27,9 @@ static MENTION: Pattern = LazyLock::new(|| Regex::new(r"(^|[^A-Za-z0-9_])@+([A-Z
 // Atlassian: "Process issues with smart commits": `KEY #comment …`, `KEY #time …`, `KEY #<transition> …`.
 static COMMAND: Pattern = LazyLock::new(|| Regex::new(r"#+([A-Za-z])").ok());
 static KEY: Pattern = LazyLock::new(|| Regex::new(r"\b[A-Z][A-Z0-9_]+-[0-9]+\b").ok());
-static IMAGE: Pattern = LazyLock::new(|| Regex::new(r"!+\[").ok());
+// An image is loaded by itself, and so tells its host who reads; what is left of an odd one is a link.
+static IMAGE: Pattern = LazyLock::new(|| Regex::new(r"!\[([^\[\]]*)\](?:\([^()\n]*\)|\[[^\[\]\n]*\])").ok());
+static BANG: Pattern = LazyLock::new(|| Regex::new(r"!+\[").ok());
 // What a page loads by itself, and comments, which nobody sees.
 static ACTIVE: Pattern = LazyLock::new(|| {
     Regex::new(
@@ -48,7 +50,8 @@ fn replace(text: String, pattern: &Pattern, with: &str) -> String {
 pub fn neutral_text(text: &str) -> String {
     let visible = text.chars().filter(|letter| *letter == '\n' || *letter == '\t' || !is_hidden(*letter));
     let text = replace(visible.collect(), &ACTIVE, "< $1");
-    let text = replace(text, &IMAGE, "[");
+    let text = replace(text, &IMAGE, "(image: $1)");
+    let text = replace(text, &BANG, "[");
     let text = replace(text, &CLOSING, "$1${2}issue $3");
     let text = replace(text, &MENTION, "$1\u{ff20}$2");
     text.lines().map(str::trim_end).map(inert_line).collect::<Vec<_>>().join("\n").trim().to_owned()
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for pattern in [&CLOSING, &MENTION, &COMMAND, &KEY, &IMAGE, &ACTIVE] {
+        for pattern in [&CLOSING, &MENTION, &COMMAND, &KEY, &IMAGE, &BANG, &ACTIVE] {
             assert!(pattern.is_some());
         }
     }
@@ -102,7 +105,7 @@ mod tests {
             (".@octocat /@octocat @@octocat", ".＠octocat /＠octocat ＠octocat"),
             ("mail a@b.example stays", "mail a@b.example stays"),
             ("PROJ-1 #done ##time 2h", "PROJ-1 done time 2h"),
-            ("see ![x](http://evil/?q=1) !![y][z]", "see [x](http://evil/?q=1) [y][z]"),
+            ("see ![x](http://evil/?q=1) !![y][z] ![a", "see (image: x) !(image: y) [a"),
             ("a<!-- jira-agent:report:1 -->b<img src=x>", "a< !-- jira-agent:report:1 -->b< img src=x>"),
             ("<!-<a>- jira-agent:report:1 -->", "<!-<a>- jira-agent:report:1 -->"),
             ("<<a>img src=http://evil>", "<<a>img src=http://evil>"),

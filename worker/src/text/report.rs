@@ -126,6 +126,15 @@ pub fn cannot_move(available: &[String]) -> String {
                 permission \"Transition issues\", or a person moves the ticket."
             .to_owned();
     }
+    format!(
+        "I could not move this ticket: none of the states in `jira.review_states` can be reached from here. \
+         It could go to: {}.",
+        quoted(available)
+    )
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// The comment on the ticket for an end without a pull request; `None` where nothing is said.
