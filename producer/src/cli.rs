@@ -64,7 +64,7 @@ pub struct EnqueueArgs {
     /// skipped; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The repository, e.g. https://github.com/acme/shop; a number as KEY is then one of its issues [default: by the
+    /// The repository, e.g. `https://github.com/acme/shop`; a number as KEY is then one of its issues [default: by the
     /// configured routes]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,

@@ -579,7 +579,7 @@ mod rules {
         );
         assert!(config.check(Needs::Ticket).is_ok(), "without a queue there is no such limit");
         let raised =
-            [("JIRA_AGENT__WORKER__RUN_DEADLINE", "30m"), ("JIRA_AGENT__QUEUE__CONSUMER_TIMEOUT", "31m")];
+            [("JIRA_AGENT__WORKER__RUN_DEADLINE", "30m"), ("JIRA_AGENT__QUEUE__CONSUMER_TIMEOUT", "32m")];
         worker_with(&raised).check(Needs::Worker).unwrap();
     }
 

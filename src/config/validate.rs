@@ -163,11 +163,15 @@ impl Check<'_> {
             return;
         }
         let (deadline, limit) = (worker.run_deadline, queue.consumer_timeout);
+        // After the deadline the ticket is told and the task moved, and only then is the delivery settled.
+        let http = &self.config.http;
+        let after = http.retry_budget + http.timeout + 2 * queue.timeout;
         let why = format!(
-            "{deadline:?} is not below queue.consumer_timeout ({limit:?}): the broker would take the task away"
+            "{deadline:?}, and {after:?} to end the run, are not below queue.consumer_timeout ({limit:?}): the broker \
+             would take the task away"
         );
         let fix = "lower worker.run_deadline, or raise consumer_timeout on the broker and then queue.consumer_timeout";
-        self.require(deadline < limit, "worker.run_deadline", why, fix);
+        self.require(deadline + after < limit, "worker.run_deadline", why, fix);
     }
 
     fn jira(&mut self) {

@@ -10,7 +10,7 @@ use crate::domain::Mode;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerConfig {
-    /// Where workspaces are made, one directory an attempt; unset: `jira-agent` in the system's directory for
+    /// Where workspaces are made, one directory an attempt; unset: `jira-agent-UID` in the system's directory for
     /// temporary files. What is left there by a dead worker is swept at start.
     #[serde(default)]
     pub workspace_root: Option<PathBuf>,

@@ -90,7 +90,7 @@ pub struct TicketArgs {
     /// The ticket: PROJ-123 or owner/repo#12
     #[arg(value_name = "KEY")]
     pub key: String,
-    /// The repository, e.g. https://github.com/acme/shop; a configured route has to name it too [default: by the
+    /// The repository, e.g. `https://github.com/acme/shop`; a configured route has to name it too [default: by the
     /// configured routes]
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,

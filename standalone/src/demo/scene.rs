@@ -1,8 +1,5 @@
 //! The world of the demonstration: a ticket, a repository, and a model that knows the answer.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use jira_agent::config::{Config, ConfigSources, Needs};
 use jira_agent_simulator::github::Permission;
@@ -127,21 +124,22 @@ impl Scene {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
-        let mut sources = match args.model {
-            DemoModel::Real => model_only(ConfigSources::from_process(args.config.clone())),
-            DemoModel::Scripted => {
-                let scripted = [
-                    ("model.provider", "anthropic"),
-                    ("model.base_url", url),
-                    ("model.api_key", Models::KEY),
-                    ("model.name", "scripted"),
-                ];
-                overrides.extend(scripted.map(|(key, value)| (key.to_owned(), value.to_owned())));
-                ConfigSources { file: None, directory: None, env: BTreeMap::new(), overrides: Vec::new() }
-            }
-        };
-        sources.overrides = overrides;
-        let mut config = Config::load(sources)?;
+        if args.model == DemoModel::Scripted {
+            let scripted = [
+                ("model.provider", "anthropic"),
+                ("model.base_url", url),
+                ("model.api_key", Models::KEY),
+                ("model.name", "scripted"),
+            ];
+            overrides.extend(scripted.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        }
+        let mut config = Config::load(ConfigSources { overrides, ..ConfigSources::default() })?;
+        if args.model == DemoModel::Real {
+            // Of the person's own settings only those of the model and of the way to it.
+            let own = Config::load(ConfigSources::from_process(args.config.clone()))?;
+            config.model = own.model;
+            config.http = own.http;
+        }
         let repo = format!("{url}/{REPOSITORY}").parse().context("the repository's address")?;
         config.routes = vec![jira_agent::config::RouteConfig {
             repo,
@@ -182,16 +180,4 @@ impl Scene {
             diff,
         })
     }
-}
-
-/// Of the person's own settings only those of the model and of the way to it.
-fn model_only(mut sources: ConfigSources) -> ConfigSources {
-    let wanted = |name: &String| {
-        ["ANTHROPIC_", "OPENAI_", "OLLAMA_", "JIRA_AGENT__MODEL__", "JIRA_AGENT__HTTP__"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    };
-    sources.env.retain(|name, _| wanted(name));
-    sources.directory = None::<PathBuf>.or(sources.directory);
-    sources
 }

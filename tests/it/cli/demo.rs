@@ -2,7 +2,7 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::{bare, output, run, signal};
+use super::{bare, output, read, run, signal};
 use crate::broker::SOON;
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn what_is_kept_stays_until_it_is_interrupted() {
             }
             panic!("it ended without an address");
         });
-        let state = reqwest::get(state.await.unwrap()).await.unwrap().text().await.unwrap();
+        let state = read(&state.await.unwrap()).await;
         assert!(state.contains("SHOP-1") && state.contains("In Testing"), "{state}");
         signal(&demo, name);
         output(demo).await.ended(0);

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+use crate::broker::SOON;
 use crate::world::binary;
 
 /// How long a command may take that is expected to end by itself.
@@ -103,6 +104,13 @@ fn signal(child: &Child, name: &str) {
 fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
+}
+
+/// What is at an address.
+async fn read(url: &str) -> String {
+    jira_agent::tls::install_crypto_provider();
+    let client = reqwest::Client::builder().timeout(SOON).build().unwrap();
+    client.get(url).send().await.unwrap().text().await.unwrap()
 }
 
 /// A file of the repository.

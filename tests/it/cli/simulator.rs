@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{bare, in_repository, output, run, signal};
+use super::{bare, in_repository, output, read, run, signal};
 use crate::broker::{Broker, SOON};
 use crate::world::binary;
 
@@ -53,7 +53,7 @@ async fn what_it_prints_is_all_that_a_worker_needs_for_pull_requests() {
     }
     run(&mut in_shell(&settings, &broker, "jira-agent-worker", &["ticket", "acme/shop#7"])).await.ended(0);
     let url = settings.lines().find_map(|line| line.strip_prefix("export JIRA_URL=")).unwrap();
-    let state: Value = reqwest::get(format!("{url}/_state")).await.unwrap().json().await.unwrap();
+    let state: Value = serde_json::from_str(&read(&format!("{url}/_state")).await).unwrap();
     let github = state["github"].to_string();
     for branch in ["ai/PROJ-123", "ai/PROJ-124", "ai-agent/issue-7"] {
         assert!(github.contains(branch), "{branch}: {github}");

@@ -643,10 +643,12 @@ async fn what_an_issue_injects_does_not_reach_what_we_write() {
         ] {
             assert!(!text.contains(part), "{part:?} is in: {text}");
         }
-        let mentions = text.matches("@everyone").count();
-        assert_eq!(mentions, text.matches("`@everyone`").count(), "mentions are quoted: {text}");
+        assert!(!text.contains("@everyone"), "a mention would reach people: {text}");
     }
-    assert!(written.iter().all(|text| text.contains("`@everyone`")), "nothing else is lost: {written:?}");
+    assert!(
+        written.iter().all(|text| text.contains("\u{ff20}everyone")),
+        "nothing else is lost: {written:?}"
+    );
     let run = format!("\nJira-Agent-Run: {RUN}\n");
     assert!(commit.message.contains(&run), "{}", commit.message);
     let prompt = &world.simulator.models().calls()[0].prompt;

@@ -64,7 +64,9 @@ pub fn describe(workspace: &Workspace) -> serde_json::Value {
 #[must_use]
 pub fn root(services: &Services) -> PathBuf {
     let configured = services.config.worker.workspace_root.clone();
-    configured.unwrap_or_else(|| std::env::temp_dir().join("jira-agent"))
+    // One directory a user: nobody else may have made it first.
+    let user = rustix::process::geteuid().as_raw();
+    configured.unwrap_or_else(|| std::env::temp_dir().join(format!("jira-agent-{user}")))
 }
 
 async fn directory(services: &Services, claimed: &Claimed) -> anyhow::Result<WorkspaceDir> {
