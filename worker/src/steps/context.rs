@@ -30,7 +30,7 @@ pub async fn build(
     })
     .await??;
     if context.files.is_empty() {
-        let reason = "the repository holds no text file that I could show to the model".to_owned();
+        let reason = "I found no text file of the repository that fits into the model's input; is it empty of text, or is model.max_input_tokens too small?".to_owned();
         return Ok(Next::End(Outcome::NeedsHuman { reason }));
     }
     let shown = context.shown();
