@@ -13,12 +13,9 @@ pub struct Cli {
     /// Measure this only; may be given several times
     #[arg(long, value_enum, value_name = "WHAT")]
     pub only: Vec<Measurement>,
-    /// How often each side is measured, in turns
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// How often each side is measured, in turns; a round of `consume` is 40 turns of 25 tasks
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// How many tasks wait on the queue at the start of a round of `consume`
-    #[arg(long, default_value_t = 1500, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=100_000))]
-    pub tasks: u32,
 }
 
 /// What can be measured.

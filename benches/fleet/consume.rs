@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use jira_agent::queue::rabbitmq::RabbitMq;
 use jira_agent::queue::topology::TASKS_QUEUE;
-use jira_agent::queue::{Settled, TaskQueue as _};
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use jira_agent::queue::{Consumer, Settled, TaskQueue as _};
+use lapin::Connection;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use tokio::time::timeout;
 
@@ -15,30 +16,39 @@ use crate::broker::Broker;
 use crate::cli::Cli;
 use crate::table::{Limit, Row, Samples};
 
-/// A drain that takes longer has come to a stop.
+/// A turn that takes longer has come to a stop.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Turns of each side in a round: many short ones, so that both sides of a pair find the machine alike.
+const TURNS: u32 = 40;
+/// Tasks that one side takes in a turn.
+const TASKS: u32 = 25;
 
-/// Both sides take the same number of waiting tasks from the same queue, at prefetch 1; the clock runs from the first
-/// delivery to the last ack.
+/// Both sides consume from the same full queue with prefetch 1 and take turns. The side that waits holds one delivery
+/// and gets no other, so that every turn begins with a delivery at hand and ends with an ack.
 pub async fn rows(broker: &Broker, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     let queue = RabbitMq::connect(&broker.config(), "bench").await?;
     queue.apply_topology().await?;
-    let (mut ours, mut plain) = (Samples::default(), Samples::default());
     // The round before the first only warms both sides up.
-    for round in 0..=cli.rounds {
-        for turn in [round % 2 == 0, round % 2 == 1] {
-            broker.fill(cli.tasks).await.context("filling the queue")?;
-            let (side, drain) = match turn {
-                true => (&mut ours, timeout(PATIENCE, by_task_queue(&queue, cli.tasks)).await),
-                false => (&mut plain, timeout(PATIENCE, by_lapin(broker, cli.tasks)).await),
+    let rounds = cli.rounds + 1;
+    broker.fill(2 * TASKS * TURNS * rounds + 2).await.context("filling the queue")?;
+    let (mut ours, mut plain) = (Samples::default(), Samples::default());
+    let mut consumer = queue.consume().await?;
+    let mut peer = Plain::consume(broker).await?;
+    for turn in 0..TURNS * rounds {
+        for is_ours in [turn % 2 == 0, turn % 2 == 1] {
+            let (side, elapsed) = match is_ours {
+                true => (&mut ours, timeout(PATIENCE, by_task_queue(consumer.as_mut())).await),
+                false => (&mut plain, timeout(PATIENCE, peer.turn()).await),
             };
-            let elapsed = drain.context("the queue is not drained in time")??;
-            if round > 0 {
-                side.push(f64::from(cli.tasks) / elapsed.as_secs_f64());
+            let elapsed = elapsed.context("a turn does not end in time")??;
+            if turn >= TURNS {
+                side.push(f64::from(TASKS) / elapsed.as_secs_f64());
             }
         }
     }
+    consumer.stop().await;
     queue.close().await;
+    peer.connection.close(200, "OK".into()).await?;
     Ok(vec![Row {
         name: "consume and ack at prefetch 1",
         unit: "tasks/s",
@@ -48,34 +58,39 @@ pub async fn rows(broker: &Broker, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     }])
 }
 
-async fn by_task_queue(queue: &RabbitMq, count: u32) -> anyhow::Result<Duration> {
-    let mut consumer = queue.consume().await?;
-    let mut started = None;
-    for _ in 0..count {
+async fn by_task_queue(consumer: &mut dyn Consumer) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    for _ in 0..TASKS {
         let delivery = consumer.next().await.context("the consumer ended early")?;
-        started.get_or_insert_with(Instant::now);
         anyhow::ensure!(delivery.ack().await? == Settled::Done, "an ack did not reach the broker");
     }
-    let elapsed = started.map(|at| at.elapsed()).context("no task was taken")?;
-    consumer.stop().await;
-    Ok(elapsed)
+    Ok(started.elapsed())
 }
 
-async fn by_lapin(broker: &Broker, count: u32) -> anyhow::Result<Duration> {
-    let connection = broker.connect().await?;
-    let channel = connection.create_channel().await?;
-    channel.basic_qos(1, BasicQosOptions::default()).await?;
-    let options = BasicConsumeOptions::default();
-    let mut consumer =
-        channel.basic_consume(TASKS_QUEUE.into(), "".into(), options, FieldTable::default()).await?;
-    let mut started = None;
-    for _ in 0..count {
-        let delivery = consumer.next().await.context("the consumer ended early")??;
-        started.get_or_insert_with(Instant::now);
-        anyhow::ensure!(delivery.ack(BasicAckOptions::default()).await?, "an ack did not reach the broker");
+/// What one would write with lapin alone.
+struct Plain {
+    connection: Connection,
+    consumer: lapin::Consumer,
+}
+
+impl Plain {
+    async fn consume(broker: &Broker) -> anyhow::Result<Self> {
+        let connection = broker.connect().await?;
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer =
+            channel.basic_consume(TASKS_QUEUE.into(), "".into(), options, FieldTable::default()).await?;
+        Ok(Self { connection, consumer })
     }
-    let elapsed = started.map(|at| at.elapsed()).context("no task was taken")?;
-    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
-    connection.close(200, "OK".into()).await?;
-    Ok(elapsed)
+
+    async fn turn(&mut self) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        for _ in 0..TASKS {
+            let delivery = self.consumer.next().await.context("the consumer ended early")??;
+            let acked = delivery.ack(BasicAckOptions::default()).await?;
+            anyhow::ensure!(acked, "an ack did not reach the broker");
+        }
+        Ok(started.elapsed())
+    }
 }

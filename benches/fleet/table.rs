@@ -16,7 +16,7 @@ pub struct Row {
     pub limit: Limit,
 }
 
-/// A bound on the median, or on the ratio of our median to the peer's.
+/// A bound on our median, or on the ratio to the peer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
     /// The ratio is this or more: for rates.
@@ -28,10 +28,11 @@ pub enum Limit {
 }
 
 impl Row {
-    /// Our median over the peer's.
+    /// The median of the rounds' ratios of ours to the peer's: load that comes and goes hits both sides of a round.
     pub fn ratio(&self) -> Option<f64> {
         let (_, peer) = self.peer.as_ref()?;
-        Some(self.ours.median() / peer.median())
+        let ratios = self.ours.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer);
+        Some(Samples(ratios.collect()).median())
     }
 
     /// Whether the limit is met. A row that lacks what its limit is about is not good enough.
@@ -57,7 +58,7 @@ impl Row {
     }
 }
 
-/// Numbers measured for the same thing.
+/// Numbers measured for the same thing, one a round.
 #[derive(Debug, Clone, Default)]
 pub struct Samples(Vec<f64>);
 
@@ -65,23 +66,30 @@ impl Samples {
     /// Adds one.
     pub fn push(&mut self, value: f64) {
         self.0.push(value);
-        self.0.sort_by(f64::total_cmp);
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut values = self.0.clone();
+        values.sort_by(f64::total_cmp);
+        values
     }
 
     /// The middle one, between the two middle ones of an even number; not a number when there is none.
     pub fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        match self.0.get(middle) {
+        let values = self.sorted();
+        let middle = values.len() / 2;
+        match values.get(middle) {
             None => f64::NAN,
-            Some(upper) if self.0.len() % 2 == 1 => *upper,
-            Some(upper) => self.0[middle - 1].midpoint(*upper),
+            Some(upper) if values.len() % 2 == 1 => *upper,
+            Some(upper) => values[middle - 1].midpoint(*upper),
         }
     }
 }
 
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(least), Some(most)) = (self.0.first(), self.0.last()) else {
+        let values = self.sorted();
+        let (Some(least), Some(most)) = (values.first(), values.last()) else {
             return f.write_str("nothing");
         };
         let places = if *most < 100.0 { 1 } else { 0 };
