@@ -77,6 +77,20 @@ impl Outcome {
         }
     }
 
+    /// What people want to know of it: where the result is, or why there is none.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::PullRequestOpened { url, .. }
+            | Self::PullRequestUpdated { url, .. }
+            | Self::PlanProposed { url, .. } => url,
+            Self::NothingToChange { reason } | Self::NeedsHuman { reason } | Self::Superseded { reason } => {
+                reason
+            }
+            Self::Cancelled { by } => by,
+        }
+    }
+
     /// The event that ends a run with this outcome.
     #[must_use]
     pub fn event(&self) -> EventKind {

@@ -106,7 +106,9 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     let until = Until { once: args.once, idle: args.idle_exit };
     let stopped = Worker::new(services, queue.clone(), shutdown.token()).run(until).await;
     queue.close().await;
-    tracing::info!(stopped = ?stopped, "the worker stops");
+    if let Ok(why) = &stopped {
+        tracing::info!(why = ?why, "the worker stops");
+    }
     stopped?;
     Ok(ExitStatus::Done)
 }
@@ -143,6 +145,7 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
     } else {
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
     };
+    output::note(&format!("run {} of {}", task.id, task.ticket));
     let end = one_run(&services, task.clone(), queue.clone(), None, &shutdown.token()).await;
     let status = report(&services, &task, end, args.json).await;
     if let Some(queue) = queue {
@@ -166,6 +169,7 @@ pub async fn one_run(
     let mut log = RunLog::new(&task, 1, services.redactor.clone(), queue.clone(), observer);
     let deadline = services.config.worker.run_deadline;
     let cancel = CancellationToken::new();
+    let run = task.id;
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
     let result = tokio::select! {
         result = pipeline::run(services, task, leases, &mut log, &cancel) => result,
@@ -173,7 +177,7 @@ pub async fn one_run(
             "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
         )).into()),
         () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
-            "the run was stopped; start it again with the same --task-id".to_owned()
+            format!("the run was stopped; start it again with --task-id {run}")
         ).into()),
     };
     if let Err(error) = &result

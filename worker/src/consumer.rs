@@ -257,7 +257,7 @@ impl Worker {
     async fn conclude(&self, delivery: Delivery, end: Attempt, log: &mut RunLog) -> Handled {
         match end {
             Attempt::Ended(outcome) => {
-                tracing::info!(outcome = outcome.word(), "the run ended");
+                tracing::info!(outcome = outcome.word(), detail = %self.services.redactor.redact(outcome.detail()), "the run ended");
                 log.flush().await;
                 let handled = settled(delivery.ack().await, "acknowledging");
                 crash::point("consume:acked");
