@@ -23,7 +23,8 @@ use table::Row;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let status = measure(&cli).and_then(|rows| report(&rows, cli.check));
+    let check = cli.check;
+    let status = run(cli).and_then(|rows| report(&rows, check));
     status
         .unwrap_or_else(|error| {
             output::note(&format!("bench: {error:#}"));
@@ -32,25 +33,27 @@ fn main() -> ExitCode {
         .into()
 }
 
-fn measure(cli: &Cli) -> anyhow::Result<Vec<Row>> {
-    // As many threads as the worker has, so that the peer in this process has the same.
+/// As the worker does it: two threads, and the work in a task on one of them. The peers in this process have the same.
+fn run(cli: Cli) -> anyhow::Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let program = process::worker_program()?;
-        let mut rows = Vec::new();
-        for measurement in cli.measurements() {
-            let name = measurement.name();
-            output::note(&format!("bench: {name} …"));
-            let measured = match measurement {
-                Measurement::Consume => consume::rows(&Broker::from_environment()?, cli).await,
-                Measurement::Clone => clone::rows(&program, cli).await,
-                Measurement::Start => start::start(&program, &Broker::from_environment()?, cli).await,
-                Measurement::Memory => start::memory(&program, &Broker::from_environment()?).await,
-            };
-            rows.extend(measured.context(name)?);
-        }
-        Ok(rows)
-    })
+    runtime.block_on(async { tokio::spawn(measure(cli)).await? })
+}
+
+async fn measure(cli: Cli) -> anyhow::Result<Vec<Row>> {
+    let program = process::worker_program()?;
+    let mut rows = Vec::new();
+    for measurement in cli.measurements() {
+        let name = measurement.name();
+        output::note(&format!("bench: {name} …"));
+        let measured = match measurement {
+            Measurement::Consume => consume::rows(&Broker::from_environment()?, &cli).await,
+            Measurement::Clone => clone::rows(&program, &cli).await,
+            Measurement::Start => start::start(&program, &Broker::from_environment()?, &cli).await,
+            Measurement::Memory => start::memory(&program, &Broker::from_environment()?).await,
+        };
+        rows.extend(measured.context(name)?);
+    }
+    Ok(rows)
 }
 
 fn report(rows: &[Row], check: bool) -> anyhow::Result<ExitStatus> {

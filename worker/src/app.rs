@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, RunArgs, TicketArgs};
-use crate::consumer::{self, Until, Worker};
+use crate::consumer::{self, Stopped, Until, Worker};
 use crate::failure::{self, Disposition};
 use crate::git::Transfers;
 use crate::model::Model;
@@ -104,7 +104,14 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     sweep(&services).await;
     let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
     let until = Until { once: args.once, idle: args.idle_exit };
-    let stopped = Worker::new(services, queue.clone(), shutdown.token()).run(until).await;
+    let worker = Worker::new(services, queue.clone(), shutdown.token());
+    // In a task, where the queue's own tasks are: a delivery then wakes one thread on its way and not two.
+    let running = tokio::spawn(async move { worker.run(until).await });
+    let stopped = running.await.unwrap_or_else(|ended| match ended.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // Only a runtime that goes down cancels it.
+        Err(_) => Ok(Stopped::Shutdown),
+    });
     queue.close().await;
     if let Ok(why) = &stopped {
         tracing::info!(why = ?why, "the worker stops");
