@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
-use futures_util::stream::{FuturesUnordered, SelectAll};
 use jiff::Timestamp;
 use jira_agent::config::QueueConfig;
 use jira_agent::domain::{
@@ -128,13 +127,12 @@ fn not_a_key(input: &str, error: &InvalidId) -> String {
 
 async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> anyhow::Result<ExitStatus> {
     // Whoever wants to see a run from its first event has to listen before it is enqueued.
-    let mut events = SelectAll::new();
-    if args.wait {
-        let mut pending: FuturesUnordered<_> = tasks.iter().map(|task| queue.follow(task.id)).collect();
-        while let Some(stream) = pending.next().await {
-            events.push(stream.context("nothing was enqueued")?);
-        }
-    }
+    let events = if args.wait {
+        let runs: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        Some(queue.follow(&runs).await.context("nothing was enqueued")?)
+    } else {
+        None
+    };
     let mut failure = None;
     let mut rows = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
@@ -156,8 +154,10 @@ async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> a
     }
     match failure {
         Some(error) => Err(error),
-        None if args.wait => follow(args, tasks, events).await,
-        None => Ok(ExitStatus::Done),
+        None => match events {
+            Some(events) => follow(args, tasks, events).await,
+            None => Ok(ExitStatus::Done),
+        },
     }
 }
 
@@ -172,11 +172,7 @@ async fn announce(queue: &dyn TaskQueue, task: &Task) {
     }
 }
 
-async fn follow(
-    args: &EnqueueArgs,
-    tasks: &[Task],
-    mut events: SelectAll<EventStream>,
-) -> anyhow::Result<ExitStatus> {
+async fn follow(args: &EnqueueArgs, tasks: &[Task], mut events: EventStream) -> anyhow::Result<ExitStatus> {
     let progress = Progress::new(tasks.len(), args.json);
     let deadline = tokio::time::Instant::now() + args.timeout.min(LONGEST_WAIT);
     // An event can come twice, so runs are struck off by their ids.

@@ -23,10 +23,11 @@ pub async fn run(command: &TopologyCommand, config: &QueueConfig) -> anyhow::Res
     match command {
         TopologyCommand::Apply => {
             let report = broker.apply_topology().await?;
-            for (what, names) in [("exchange", &report.exchanges), ("queue", &report.queues)] {
-                for name in names {
-                    output::line(&format!("{what} {name}"))?;
-                }
+            for name in &report.exchanges {
+                output::line(&format!("exchange {name}"))?;
+            }
+            for name in &report.queues {
+                output::line(&format!("queue {name}"))?;
             }
             Ok(ExitStatus::Done)
         }

@@ -14,6 +14,12 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from(span).map_err(|_| expected())
 }
 
+/// Reads a list of durations.
+pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| parse(text).map_err(serde::de::Error::custom)).collect()
+}
+
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }

@@ -17,14 +17,18 @@ use Kind::{Choice, List, Plain, Secret};
 
 /// Every key outside `[[routes]]`.
 pub(super) const KEYS: &[(&str, Kind)] = &[
-    ("queue.kind", Choice(&["rabbitmq"])),
+    ("queue.kind", Choice(&["rabbitmq", "redis", "sqlite"])),
     ("queue.url", Secret),
+    ("queue.path", Plain),
+    ("queue.retry_delays", List),
+    ("queue.lease_timeout", Plain),
     ("queue.management_url", Secret),
     ("queue.ca_file", Plain),
     ("queue.heartbeat", Plain),
     ("queue.timeout", Plain),
     ("queue.consumer_timeout", Plain),
     ("queue.declare", Plain),
+    ("queue.adopt", Plain),
     ("jira.url", Plain),
     ("jira.api_url", Plain),
     ("jira.deployment", Choice(&["cloud"])),

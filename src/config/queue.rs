@@ -12,6 +12,10 @@ use crate::secret::Secret;
 pub enum QueueKind {
     /// RabbitMQ 3.10 or newer.
     Rabbitmq,
+    /// Redis 7.0 or newer, or Valkey.
+    Redis,
+    /// A file on this machine.
+    Sqlite,
 }
 
 /// Section `[queue]`.
@@ -20,8 +24,19 @@ pub enum QueueKind {
 pub struct QueueConfig {
     /// The transport.
     pub kind: QueueKind,
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://…`.
+    /// `amqp://user:password@host:5672/vhost` or `amqps://…` for RabbitMQ, `redis://…` or `rediss://…` for Redis; empty:
+    /// the transport's usual place on this machine, see [`QueueConfig::address`].
+    #[serde(default)]
     pub url: Secret,
+    /// The file of the embedded queue; unset: `jira-agent/queue.db` in the user's directory for state.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// How long tasks wait for another attempt: the tiers.
+    #[serde(deserialize_with = "duration::list")]
+    pub retry_delays: Vec<Duration>,
+    /// Redis and the embedded queue: how long a worker that gives no sign of life keeps its task and its lease.
+    #[serde(with = "duration")]
+    pub lease_timeout: Duration,
     /// The management API, e.g. `http://user:password@host:15672`; empty: not asked.
     #[serde(default)]
     pub management_url: Secret,
@@ -41,4 +56,18 @@ pub struct QueueConfig {
     pub consumer_timeout: Duration,
     /// Whether `worker run` declares the topology when it starts; `false` when an administrator applies it.
     pub declare: bool,
+    /// RabbitMQ: whether a queue `agent-tasks` that somebody else has declared is used as it is.
+    pub adopt: bool,
+}
+
+impl QueueConfig {
+    /// The address of the broker: as set, else where it usually is on this machine. It may hold a password.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match (self.url.expose(), self.kind) {
+            ("", QueueKind::Rabbitmq) => "amqp://guest:guest@127.0.0.1:5672/%2f",
+            ("", QueueKind::Redis) => "redis://127.0.0.1:6379",
+            (url, _) => url,
+        }
+    }
 }

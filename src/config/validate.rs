@@ -143,10 +143,24 @@ impl Check<'_> {
     fn queue(&mut self) {
         let queue = &self.config.queue;
         self.positive("queue.timeout", queue.timeout);
+        self.require(
+            !queue.retry_delays.is_empty(),
+            "queue.retry_delays",
+            "it is empty",
+            "set e.g. [\"30s\"]",
+        );
+        for delay in &queue.retry_delays {
+            self.positive("queue.retry_delays", *delay);
+        }
+        if queue.kind == QueueKind::Redis {
+            self.secret_url("queue.url", &queue.url, &["redis", "rediss"]);
+        }
         if queue.kind != QueueKind::Rabbitmq {
+            let enough = queue.lease_timeout >= Duration::from_secs(5);
+            let why = format!("{:?} leaves no time to show that a worker lives", queue.lease_timeout);
+            self.require(enough, "queue.lease_timeout", why, "set at least 5s");
             return;
         }
-        self.present(!queue.url.is_empty(), "queue.url", "AMQP_URL");
         self.secret_url("queue.url", &queue.url, &["amqp", "amqps"]);
         self.secret_url("queue.management_url", &queue.management_url, &["http", "https"]);
         self.file("queue.ca_file", queue.ca_file.as_deref());

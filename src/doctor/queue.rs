@@ -115,7 +115,7 @@ async fn management(config: &Config, http: &Http) -> Vec<Finding> {
         )),
         Err(error) => return vec![management_failed(error)],
     }
-    let vhost = vhost(config.queue.url.expose());
+    let vhost = vhost(config.queue.address());
     if let Ok(tasks) = ask::<Queue>(http, &api, &["queues", &vhost, TASKS_QUEUE]).await {
         findings.push(backlog(&tasks));
     }

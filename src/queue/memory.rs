@@ -13,10 +13,10 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Consumer, Counters, Delivery, DeliveryInfo, EventStream, Hold, Lease, LeaseKey, LeaseOutcome, QueueError,
-    Retry, Settle, Settled, TaskQueue,
+    Backlog, Consumer, Counters, DeadLetter, Death, Delivery, DeliveryInfo, EventStream, Hold, Lease,
+    LeaseKey, LeaseOutcome, OrderStream, QueueError, Retry, Settle, Settled, TaskQueue,
 };
-use crate::domain::{Event, Task, TaskId};
+use crate::domain::{Event, Order, Task, TaskId};
 
 /// How many events a slow follower may lag behind before it misses the oldest.
 const EVENTS_KEPT: usize = 1024;
@@ -31,6 +31,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Notify,
     events: broadcast::Sender<Event>,
+    orders: broadcast::Sender<Order>,
     closed: CancellationToken,
 }
 
@@ -40,7 +41,7 @@ struct State {
     held: HashMap<u64, Message>,
     delayed: usize,
     next_number: u64,
-    dead: Vec<(Bytes, String)>,
+    dead: Vec<DeadLetter>,
     leases: HashMap<LeaseKey, (u64, CancellationToken)>,
 }
 
@@ -63,6 +64,7 @@ impl Default for MemoryQueue {
             state: Mutex::default(),
             changed: Notify::new(),
             events: broadcast::channel(EVENTS_KEPT).0,
+            orders: broadcast::channel(EVENTS_KEPT).0,
             closed: CancellationToken::new(),
         });
         Self { shared }
@@ -70,12 +72,6 @@ impl Default for MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// The dead letters, oldest first, with their reasons.
-    #[must_use]
-    pub fn dead_letters(&self) -> Vec<(Bytes, String)> {
-        self.shared.state().dead.clone()
-    }
-
     /// How many tasks are not done: ready, held by a consumer, or waiting for another attempt.
     #[must_use]
     pub fn depth(&self) -> usize {
@@ -101,6 +97,7 @@ fn first_info(message_id: Option<String>) -> DeliveryInfo {
         delivery_count: 0,
         traceparent: None,
         redelivered: false,
+        replayed_by: None,
     }
 }
 
@@ -117,6 +114,13 @@ impl Shared {
     fn push(&self, message: Message) {
         self.state().ready.push_back(message);
         self.changed.notify_waiters();
+    }
+
+    /// Takes a dead letter away.
+    fn bury(&self, id: &str) -> Option<DeadLetter> {
+        let mut state = self.state();
+        let index = state.dead.iter().position(|letter| letter.id == id)?;
+        Some(state.dead.remove(index))
     }
 
     /// What was held and not settled is handed out again.
@@ -155,14 +159,57 @@ impl TaskQueue for MemoryQueue {
         Ok(())
     }
 
-    async fn follow(&self, run: TaskId) -> Result<EventStream, QueueError> {
+    async fn follow(&self, runs: &[TaskId]) -> Result<EventStream, QueueError> {
+        let runs = runs.to_vec();
         let closed = self.shared.closed.clone();
         let events = BroadcastStream::new(self.shared.events.subscribe());
-        let of_run = events.filter_map(move |event| {
-            let event = event.ok().filter(|event| event.run == run);
+        let of_runs = events.filter_map(move |event| {
+            let event = event.ok().filter(|event| runs.contains(&event.run));
             std::future::ready(event)
         });
-        Ok(Box::pin(of_run.take_until(async move { closed.cancelled().await })))
+        Ok(Box::pin(of_runs.take_until(async move { closed.cancelled().await })))
+    }
+
+    async fn order(&self, order: &Order) -> Result<(), QueueError> {
+        // An error says that nobody listens.
+        let _ = self.shared.orders.send(order.clone());
+        Ok(())
+    }
+
+    async fn orders(&self) -> Result<OrderStream, QueueError> {
+        let closed = self.shared.closed.clone();
+        let orders = BroadcastStream::new(self.shared.orders.subscribe());
+        let orders = orders.filter_map(|order| std::future::ready(order.ok()));
+        Ok(Box::pin(orders.take_until(async move { closed.cancelled().await })))
+    }
+
+    async fn backlog(&self) -> Result<Backlog, QueueError> {
+        let state = self.shared.state();
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        Ok(Backlog {
+            ready: count(state.ready.len()),
+            held: Some(count(state.held.len())),
+            delayed: count(state.delayed),
+            dead: count(state.dead.len()),
+        })
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        Ok(self.shared.state().dead.iter().take(limit).cloned().collect())
+    }
+
+    async fn replay(&self, letter: &str, by: &str) -> Result<bool, QueueError> {
+        let Some(letter) = self.shared.bury(letter) else {
+            return Ok(false);
+        };
+        let mut info = first_info(letter.info.message_id);
+        info.replayed_by = Some(by.to_owned());
+        self.shared.push(Message { body: letter.body, info });
+        Ok(true)
+    }
+
+    async fn discard(&self, letter: &str) -> Result<bool, QueueError> {
+        Ok(self.shared.bury(letter).is_some())
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
@@ -272,8 +319,9 @@ impl Drop for MemorySettle {
 
 /// A message that goes back is a new one to the queue.
 fn fresh(message: Message, counters: Counters) -> Message {
-    let Counters { attempt, waits } = counters;
-    let info = DeliveryInfo { attempt, waits, delivery_count: 0, redelivered: false, ..message.info };
+    let Counters { attempt, waits, crashes } = counters;
+    let info =
+        DeliveryInfo { attempt, waits, crashes, delivery_count: 0, redelivered: false, ..message.info };
     Message { info, ..message }
 }
 
@@ -319,9 +367,14 @@ impl Settle for MemorySettle {
         self: Box<Self>,
         _body: &Bytes,
         _info: &DeliveryInfo,
-        reason: &str,
+        death: &Death,
     ) -> Result<Settled, QueueError> {
-        self.settle(|state, message| state.dead.push((message.body, reason.to_owned())))
+        self.settle(|state, Message { body, info }| {
+            let id = DeadLetter::id_of(info.message_id.as_deref(), &body);
+            let Death { reason, step } = death.clone();
+            let died_at = Some(Timestamp::now());
+            state.dead.push(DeadLetter { id, body, info, reason: Some(reason), step, died_at });
+        })
     }
 
     async fn normalise(self: Box<Self>, info: &DeliveryInfo, task: &Task) -> Result<Settled, QueueError> {
@@ -380,6 +433,7 @@ mod tests {
 
     use super::*;
     use crate::domain::EventKind;
+    use crate::queue::Counts;
 
     const SOON: Duration = Duration::from_secs(5);
 
@@ -430,7 +484,9 @@ mod tests {
         let queue = MemoryQueue::default();
         queue.publish(&task()).await.unwrap();
         let mut consumer = queue.consume().await.unwrap();
-        for (counts, attempt) in [(true, 1), (false, 2), (true, 2), (true, 3)] {
+        for (counts, attempt) in
+            [(Counts::Attempt, 1), (Counts::Wait, 2), (Counts::Attempt, 2), (Counts::Attempt, 3)]
+        {
             let delivery = next(&mut consumer).await;
             assert_eq!(delivery.info.attempt, attempt);
             let retry = Retry { after: Duration::from_millis(5), counts, reason: "busy".to_owned() };
@@ -444,9 +500,11 @@ mod tests {
         let queue = MemoryQueue::default();
         queue.publish_body("not a task");
         let mut consumer = queue.consume().await.unwrap();
-        next(&mut consumer).await.dead_letter("cannot be read").await.unwrap();
-        let letters = queue.dead_letters();
-        assert_eq!(letters, [(Bytes::from("not a task"), "cannot be read".to_owned())]);
+        next(&mut consumer).await.dead_letter(&Death::new("cannot be read")).await.unwrap();
+        let letters = queue.dead_letters(10).await.unwrap();
+        assert_eq!(letters.len(), 1);
+        assert_eq!(letters[0].body, "not a task");
+        assert_eq!(letters[0].reason.as_deref(), Some("cannot be read"));
         assert_eq!(queue.depth(), 0);
     }
 
@@ -519,7 +577,7 @@ mod tests {
     async fn events_reach_the_followers_of_their_run() {
         let queue = MemoryQueue::default();
         let (run, other) = (TaskId::generate(), TaskId::generate());
-        let mut stream = queue.follow(run).await.unwrap();
+        let mut stream = queue.follow(&[run]).await.unwrap();
         for id in [other, run] {
             let mut run = crate::domain::Run::queued(id, "PROJ-1".parse().unwrap());
             let event = run.record(EventKind::Claimed, 1, serde_json::Value::Null).unwrap();

@@ -10,6 +10,7 @@
 
 pub mod memory;
 pub mod rabbitmq;
+pub mod tiers;
 pub mod topology;
 
 use std::fmt;
@@ -21,13 +22,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{QueueConfig, QueueKind};
-use crate::domain::{BranchName, Event, RepoSlug, Task, TaskId};
+use crate::domain::{BranchName, Event, Order, RepoSlug, Task, TaskId};
 
-/// A stream of a run's events.
+/// A stream of events of runs.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
+
+/// A stream of orders to workers.
+pub type OrderStream = Pin<Box<dyn Stream<Item = Order> + Send>>;
 
 /// The queue that the settings name. `connection_name` is what a broker's own pages show.
 ///
@@ -36,6 +41,8 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
 pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<dyn TaskQueue>, QueueError> {
     Ok(match config.kind {
         QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
+        QueueKind::Redis => return Err(QueueError::Settings("queue.kind = redis: not built".to_owned())),
+        QueueKind::Sqlite => return Err(QueueError::Settings("queue.kind = sqlite: not built".to_owned())),
     })
 }
 
@@ -60,11 +67,49 @@ pub trait TaskQueue: Send + Sync {
     /// When the broker did not take it.
     async fn emit(&self, event: &Event) -> Result<(), QueueError>;
 
-    /// Follows the events of one run from now on.
+    /// Follows the events of these runs from now on.
     ///
     /// # Errors
     /// When the broker is unreachable.
-    async fn follow(&self, run: TaskId) -> Result<EventStream, QueueError>;
+    async fn follow(&self, runs: &[TaskId]) -> Result<EventStream, QueueError>;
+
+    /// Gives an order to every worker that listens now. It is not kept: what has to outlast this moment is written on
+    /// the ticket.
+    ///
+    /// # Errors
+    /// When the broker did not take it.
+    async fn order(&self, order: &Order) -> Result<(), QueueError>;
+
+    /// The orders to workers from now on. The stream ends with its connection.
+    ///
+    /// # Errors
+    /// When the broker is unreachable.
+    async fn orders(&self) -> Result<OrderStream, QueueError>;
+
+    /// How many tasks are where.
+    ///
+    /// # Errors
+    /// When the broker is unreachable or a queue is missing.
+    async fn backlog(&self) -> Result<Backlog, QueueError>;
+
+    /// The oldest dead letters, at most `limit`; nothing is taken away.
+    ///
+    /// # Errors
+    /// When the broker is unreachable or the queue is missing.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Puts a dead letter on the queue of tasks again (confirmed), with its id, its first attempt and `replayed_by`, and
+    /// then takes it away. False when there is no such letter.
+    ///
+    /// # Errors
+    /// As [`TaskQueue::publish`]; the letter is still there then.
+    async fn replay(&self, letter: &str, by: &str) -> Result<bool, QueueError>;
+
+    /// Takes a dead letter away for good. False when there is no such letter.
+    ///
+    /// # Errors
+    /// When the broker is unreachable.
+    async fn discard(&self, letter: &str) -> Result<bool, QueueError>;
 
     /// Takes the lease without a delivery, for a run that no task started.
     ///
@@ -86,6 +131,48 @@ pub trait Consumer: Send {
     async fn stop(&mut self);
 }
 
+/// How many tasks are where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Waiting for a worker.
+    pub ready: u64,
+    /// In the hands of workers; `None` where the transport does not say.
+    pub held: Option<u64>,
+    /// Waiting on a tier.
+    pub delayed: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// A task, or what was meant to be one, that waits for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// What [`TaskQueue::replay`] and [`TaskQueue::discard`] know it by: the task's id where there is one.
+    pub id: String,
+    /// The message body as it came.
+    pub body: Bytes,
+    /// The counters and headers with which it died.
+    pub info: DeliveryInfo,
+    /// Why it is here; `None` when the broker put it here by itself.
+    pub reason: Option<String>,
+    /// The step in which it failed, where that is known.
+    pub step: Option<String>,
+    /// When it died.
+    pub died_at: Option<Timestamp>,
+}
+
+impl DeadLetter {
+    /// The id of a letter: its message's, else a digest of its body, so that a body without an id has one name too.
+    #[must_use]
+    pub fn id_of(message_id: Option<&str>, body: &[u8]) -> String {
+        if let Some(id) = message_id.filter(|id| !id.is_empty()) {
+            return id.to_owned();
+        }
+        let digest = Sha256::digest(body);
+        digest.iter().take(8).fold("sha256-".to_owned(), |id, byte| id + &format!("{byte:02x}"))
+    }
+}
+
 /// What the broker says about a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryInfo {
@@ -97,7 +184,8 @@ pub struct DeliveryInfo {
     pub waits: u32,
     /// How often the worker died over this task, as counted by us.
     pub crashes: u32,
-    /// How often the broker handed this very message out before.
+    /// How often this very message was handed out before without having been settled, by workers that did not live to
+    /// give it back. Transports leave out what they know to be no crash: their own restarts and lost connections.
     pub delivery_count: u32,
     /// When the task was first published.
     pub first_published: Option<Timestamp>,
@@ -105,6 +193,8 @@ pub struct DeliveryInfo {
     pub traceparent: Option<String>,
     /// Whether the broker says that it handed this message out before.
     pub redelivered: bool,
+    /// Who put it back from the dead letters.
+    pub replayed_by: Option<String>,
 }
 
 /// What is counted over the deliveries of a task.
@@ -112,20 +202,24 @@ pub struct DeliveryInfo {
 pub(crate) struct Counters {
     pub(crate) attempt: u32,
     pub(crate) waits: u32,
+    pub(crate) crashes: u32,
 }
 
 impl DeliveryInfo {
     /// The counters of this delivery.
     pub(crate) fn counters(&self) -> Counters {
-        Counters { attempt: self.attempt, waits: self.waits }
+        Counters { attempt: self.attempt, waits: self.waits, crashes: self.crashes }
     }
 
     /// The counters of the next delivery, after this wish.
     pub(crate) fn counters_after(&self, retry: &Retry) -> Counters {
-        if retry.counts {
-            return Counters { attempt: self.attempt.saturating_add(1), waits: 0 };
+        let Self { attempt, waits, crashes, .. } = *self;
+        match retry.counts {
+            // An attempt that failed has been settled: whatever killed workers before did not this time.
+            Counts::Attempt => Counters { attempt: attempt.saturating_add(1), waits: 0, crashes: 0 },
+            Counts::Wait => Counters { attempt, waits: waits.saturating_add(1), crashes },
+            Counts::Crash => Counters { attempt, waits, crashes: crashes.saturating_add(1) },
         }
-        Counters { attempt: self.attempt, waits: self.waits.saturating_add(1) }
     }
 }
 
@@ -141,12 +235,39 @@ pub enum Settled {
 /// How a task goes back.
 #[derive(Debug, Clone)]
 pub struct Retry {
-    /// Not before this long. Tiers round it up to 30 s, 2 min, 10 min or 1 h.
+    /// Not before this long: it is rounded up to the next of `queue.retry_delays`.
     pub after: Duration,
-    /// Whether this counts as a failed attempt. Waiting for a lease or a rate limit does not.
-    pub counts: bool,
+    /// As what this counts.
+    pub counts: Counts,
     /// Why, in one line for people.
     pub reason: String,
+}
+
+/// What the return of a task to the queue counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// A failed attempt.
+    Attempt,
+    /// A wait: for a lease, a rate limit, a service that is down.
+    Wait,
+    /// A death of the worker.
+    Crash,
+}
+
+/// Why a task becomes a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// In one line for people.
+    pub reason: String,
+    /// The step in which it failed, where that is known.
+    pub step: Option<String>,
+}
+
+impl Death {
+    /// Of what is in no step of a run.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), step: None }
+    }
 }
 
 /// One hand-over of a task. Dropping it without settling leaves it to the broker to redeliver.
@@ -198,8 +319,8 @@ impl Delivery {
     ///
     /// # Errors
     /// As [`Delivery::retry`].
-    pub async fn dead_letter(self, reason: &str) -> Result<Settled, QueueError> {
-        self.settle.dead_letter(&self.body, &self.info, reason).await
+    pub async fn dead_letter(self, death: &Death) -> Result<Settled, QueueError> {
+        self.settle.dead_letter(&self.body, &self.info, death).await
     }
 
     /// Puts a task that had no id on the queue again, whole and with its new id, then acks this message.
@@ -245,7 +366,7 @@ pub(crate) trait Settle: Send + Sync {
         self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
-        reason: &str,
+        death: &Death,
     ) -> Result<Settled, QueueError>;
     async fn normalise(self: Box<Self>, info: &DeliveryInfo, task: &Task) -> Result<Settled, QueueError>;
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError>;

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
+use super::tiers::Tiers;
+
 /// The exchange that takes tasks.
 pub const TASKS_EXCHANGE: &str = "agent.tasks";
 /// The exchange that takes tasks which wait for another attempt.
@@ -28,29 +32,12 @@ const DEAD_LETTER_LOOKS: i64 = 1_000_000;
 /// How often a task may come back without us having settled it, by crashes and broken connections.
 const TASK_RETURNS: i64 = 20;
 
-/// A retry tier: a queue from which tasks go back to the workers after a fixed time. One message's own time
-/// could not be honoured: the broker expires messages at the head of a queue only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tier {
-    /// The queue's name, which is its routing key as well.
-    pub queue: &'static str,
-    /// How long a task stays.
-    pub delay: Duration,
-}
-
-/// All tiers, shortest first.
-pub const TIERS: [Tier; 4] = [
-    Tier { queue: "agent-tasks.retry.30s", delay: Duration::from_secs(30) },
-    Tier { queue: "agent-tasks.retry.2m", delay: Duration::from_mins(2) },
-    Tier { queue: "agent-tasks.retry.10m", delay: Duration::from_mins(10) },
-    Tier { queue: "agent-tasks.retry.1h", delay: Duration::from_hours(1) },
-];
-
-/// The shortest tier that keeps a task for at least `after`, else the longest.
+/// The queue from which tasks go back to the workers after `delay`. One message's own time could not be honoured: the
+/// broker expires messages at the head of a queue only.
 #[must_use]
-pub fn tier(after: Duration) -> Tier {
-    let [.., longest] = TIERS;
-    TIERS.into_iter().find(|tier| tier.delay >= after).unwrap_or(longest)
+pub fn retry_queue(delay: Duration) -> String {
+    let words = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+    format!("{TASKS_QUEUE}.retry.{}", format!("{words:#}").replace(' ', ""))
 }
 
 /// An exchange; all are durable.
@@ -75,11 +62,11 @@ pub enum Argument {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSpec {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Its arguments.
     pub arguments: Vec<(&'static str, Argument)>,
     /// The exchange it is bound to, and the key.
-    pub binding: (&'static str, &'static str),
+    pub binding: (&'static str, String),
 }
 
 /// All exchanges.
@@ -94,7 +81,7 @@ pub const EXCHANGES: [ExchangeSpec; 5] = [
 /// All queues. What letters a queue sends on are kept until the target has them (`at-least-once`), which needs
 /// `reject-publish`: <https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>.
 #[must_use]
-pub fn queues() -> Vec<QueueSpec> {
+pub fn queues(tiers: &Tiers) -> Vec<QueueSpec> {
     let safe_dead_lettering = [
         ("x-dead-letter-strategy", Argument::Text("at-least-once")),
         ("x-overflow", Argument::Text("reject-publish")),
@@ -108,11 +95,12 @@ pub fn queues() -> Vec<QueueSpec> {
         ],
     )];
     queues[0].arguments.extend(safe_dead_lettering);
-    for tier in TIERS {
-        let milliseconds = i64::try_from(tier.delay.as_millis()).unwrap_or(i64::MAX);
+    for delay in tiers.iter() {
+        let milliseconds = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let name = retry_queue(delay);
         let mut waiting = queue(
-            tier.queue,
-            (RETRY_EXCHANGE, tier.queue),
+            &name,
+            (RETRY_EXCHANGE, &name),
             &[
                 ("x-message-ttl", Argument::Number(milliseconds)),
                 ("x-dead-letter-exchange", Argument::Text(TASKS_EXCHANGE)),
@@ -130,14 +118,10 @@ pub fn queues() -> Vec<QueueSpec> {
     queues
 }
 
-fn queue(
-    name: &'static str,
-    binding: (&'static str, &'static str),
-    arguments: &[(&'static str, Argument)],
-) -> QueueSpec {
+fn queue(name: &str, binding: (&'static str, &str), arguments: &[(&'static str, Argument)]) -> QueueSpec {
     let mut all = vec![("x-queue-type", Argument::Text("quorum"))];
     all.extend_from_slice(arguments);
-    QueueSpec { name, arguments: all, binding }
+    QueueSpec { name: name.to_owned(), arguments: all, binding: (binding.0, binding.1.to_owned()) }
 }
 
 /// What `apply` left behind.
@@ -146,7 +130,7 @@ pub struct TopologyReport {
     /// The exchanges that exist now.
     pub exchanges: Vec<&'static str>,
     /// The queues that exist now.
-    pub queues: Vec<&'static str>,
+    pub queues: Vec<String>,
 }
 
 /// One thing on the broker that is not as it should be.
@@ -212,23 +196,22 @@ pub(super) fn difference(reply: &str) -> String {
 mod tests {
     use super::*;
 
+    fn tiers() -> Tiers {
+        Tiers::new(&[30, 120, 600, 3600].map(Duration::from_secs))
+    }
+
     #[test]
-    fn a_retry_waits_at_least_as_long_as_asked_where_a_tier_is_long_enough() {
-        for (seconds, queue) in [
-            (0, "agent-tasks.retry.30s"),
-            (30, "agent-tasks.retry.30s"),
-            (31, "agent-tasks.retry.2m"),
-            (600, "agent-tasks.retry.10m"),
-            (601, "agent-tasks.retry.1h"),
-            (100_000, "agent-tasks.retry.1h"),
-        ] {
-            assert_eq!(tier(Duration::from_secs(seconds)).queue, queue, "{seconds} s");
-        }
+    fn a_retry_queue_is_named_after_its_delay() {
+        let names: Vec<String> = tiers().iter().map(retry_queue).collect();
+        let words = ["30s", "2m", "10m", "1h"].map(|delay| format!("agent-tasks.retry.{delay}"));
+        assert_eq!(names, words);
+        assert_eq!(retry_queue(Duration::from_millis(1500)), "agent-tasks.retry.1s500ms");
+        assert_eq!(retry_queue(Duration::from_secs(5400)), "agent-tasks.retry.1h30m");
     }
 
     #[test]
     fn every_queue_is_bound_to_an_exchange_of_the_table() {
-        for queue in queues() {
+        for queue in queues(&tiers()) {
             assert!(EXCHANGES.iter().any(|exchange| exchange.name == queue.binding.0), "{}", queue.name);
             assert_eq!(queue.arguments[0], ("x-queue-type", Argument::Text("quorum")));
         }
@@ -236,7 +219,7 @@ mod tests {
 
     #[test]
     fn no_queue_has_an_argument_that_loses_messages_or_is_refused_somewhere() {
-        for queue in queues() {
+        for queue in queues(&tiers()) {
             for (name, value) in &queue.arguments {
                 assert!(
                     !["x-max-priority", "x-consumer-timeout", "x-expires"].contains(name),

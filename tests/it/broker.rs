@@ -247,11 +247,15 @@ pub fn config(url: &str) -> QueueConfig {
     QueueConfig {
         kind: QueueKind::Rabbitmq,
         url: Secret::new(url),
+        path: None,
+        retry_delays: [30, 120, 600, 3600].map(Duration::from_secs).into(),
+        lease_timeout: Duration::from_mins(1),
         management_url: Secret::default(),
         ca_file: None,
         heartbeat: Duration::from_secs(20),
         timeout: Duration::from_secs(10),
         consumer_timeout: Duration::from_mins(30),
         declare: true,
+        adopt: false,
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use jira_agent::domain::{EventKind, Outcome, Task, TaskBody};
-use jira_agent::queue::{Consumer, Delivery, QueueError, Retry, Settled, TaskQueue};
+use jira_agent::queue::tiers::Tiers;
+use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled, TaskQueue};
 use jira_agent::retry::{RetryPolicy, Waits};
 use serde_json::json;
 use tokio::time::Instant;
@@ -51,6 +52,7 @@ pub enum Stopped {
 pub struct Worker {
     services: Arc<Services>,
     queue: Arc<dyn TaskQueue>,
+    tiers: Tiers,
     shutdown: CancellationToken,
     observer: Option<Observer>,
 }
@@ -68,7 +70,8 @@ impl Worker {
     /// A worker that stops when `shutdown` is cancelled.
     #[must_use]
     pub fn new(services: Arc<Services>, queue: Arc<dyn TaskQueue>, shutdown: CancellationToken) -> Self {
-        Self { services, queue, shutdown, observer: None }
+        let tiers = Tiers::new(&services.config.queue.retry_delays);
+        Self { services, queue, tiers, shutdown, observer: None }
     }
 
     /// Shows every event to `observer` as well.
@@ -176,7 +179,10 @@ impl Worker {
             Ok(body) => body,
             Err(reason) => {
                 tracing::error!(%reason, "a message is not a task and goes to the dead-letter queue");
-                return settled(delivery.dead_letter(&reason.to_string()).await, "dead-lettering");
+                return settled(
+                    delivery.dead_letter(&Death::new(reason.to_string())).await,
+                    "dead-lettering",
+                );
             }
         };
         let mut task = body.task;
@@ -270,9 +276,9 @@ impl Worker {
             }
             Attempt::Busy => {
                 let reason = "another worker works on this ticket".to_owned();
-                let after = failure::wait_after(delivery.info.waits + 1);
+                let after = self.tiers.nth(delivery.info.waits + 1);
                 let data = json!({"reason": reason, "after_s": after.as_secs()});
-                let retry = Retry { after, counts: false, reason };
+                let retry = Retry { after, counts: Counts::Wait, reason };
                 let handled = settled(delivery.retry(retry).await, "putting off");
                 note_retry(log, handled, data).await;
                 handled
@@ -291,8 +297,8 @@ impl Worker {
         let attempt = delivery.info.attempt;
         match failure::classify(error) {
             Disposition::Retry { after, counts } if self.may_retry(&delivery, counts) => {
-                let counts = counts || is_old(&delivery);
-                let after = after.unwrap_or_else(|| failure::wait_after(attempt));
+                let counts = if counts || is_old(&delivery) { Counts::Attempt } else { Counts::Wait };
+                let after = after.unwrap_or_else(|| self.tiers.nth(attempt));
                 tracing::warn!(reason, after_s = after.as_secs(), "the attempt failed; the task waits");
                 let data = json!({"reason": reason, "after_s": after.as_secs()});
                 let handled = settled(delivery.retry(Retry { after, counts, reason }).await, "putting off");
@@ -305,7 +311,7 @@ impl Worker {
                 crash::point("consume:told");
                 log.record(EventKind::Failed, json!({ "reason": reason })).await;
                 log.flush().await;
-                let handled = settled(delivery.dead_letter(&reason).await, "dead-lettering");
+                let handled = settled(delivery.dead_letter(&Death::new(&reason)).await, "dead-lettering");
                 if handled == Handled::Settled {
                     log.record(EventKind::DeadLettered, json!({ "reason": reason })).await;
                     log.flush().await;

@@ -90,14 +90,6 @@ pub fn classify(error: &anyhow::Error) -> Disposition {
     Disposition::LATER
 }
 
-/// How long a task waits after its `attempt`-th failed attempt, from 1: one tier further each time.
-#[must_use]
-pub fn wait_after(attempt: u32) -> Duration {
-    let tiers = [30, 120, 600, 3600];
-    let tier = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX).min(tiers.len() - 1);
-    Duration::from_secs(tiers[tier])
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
@@ -134,11 +126,5 @@ mod tests {
         assert_eq!(classify(&anyhow::anyhow!("nobody knows")), Disposition::LATER);
         assert_eq!(of(Permanent("no".to_owned())), Disposition::DeadLetter);
         assert_eq!(of(GitError::NotFound { url: "u".to_owned() }), Disposition::DeadLetter);
-    }
-
-    #[test]
-    fn waits_grow_by_tier_and_stay_at_the_last() {
-        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, 99].map(|attempt| wait_after(attempt).as_secs()).into();
-        assert_eq!(seconds, [30, 30, 120, 600, 3600, 3600, 3600]);
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) async fn read(config: &QueueConfig, name: &str) -> Result<Self, QueueError> {
-        let mut uri = parse_uri(config.url.expose())?;
+        let mut uri = parse_uri(config.address())?;
         let heartbeat = config.heartbeat.as_secs().clamp(1, u64::from(u16::MAX));
         uri.query.heartbeat = u16::try_from(heartbeat).ok();
         uri.query.frame_max.get_or_insert(FRAME_MAX_BYTES);

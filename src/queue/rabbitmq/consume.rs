@@ -16,6 +16,7 @@ use super::connection::{Failure, Link};
 use super::message;
 use super::publish::Publisher;
 use super::settle::RabbitSettle;
+use crate::queue::tiers::Tiers;
 use crate::queue::topology::TASKS_QUEUE;
 use crate::queue::{Consumer, Delivery, QueueError};
 
@@ -27,6 +28,8 @@ pub(super) struct Subscription {
     pub(super) publisher: Arc<Publisher>,
     /// Cancelled when the broker has taken the deliveries back: with the connection, the channel or the subscription.
     pub(super) lost: CancellationToken,
+    /// Where tasks wait.
+    pub(super) tiers: Tiers,
     stopping: CancellationToken,
 }
 
@@ -42,6 +45,7 @@ pub(super) struct RabbitConsumer {
 pub(super) async fn subscribe(
     link: Link,
     publisher: Arc<Publisher>,
+    tiers: Tiers,
     consumer_timeout: Duration,
 ) -> Result<RabbitConsumer, QueueError> {
     let start = async {
@@ -63,6 +67,7 @@ pub(super) async fn subscribe(
         lost: link.lost().child_token(),
         link: Arc::new(link),
         publisher,
+        tiers,
         stopping: CancellationToken::new(),
     });
     tokio::spawn(pump(subscription.clone(), stream, sender));

@@ -8,13 +8,14 @@ use lapin::{Channel, ExchangeKind};
 
 use super::connection::{Failure, Link};
 use crate::queue::QueueError;
+use crate::queue::tiers::Tiers;
 use crate::queue::topology::{
     Argument, EXCHANGES, ExchangeSpec, QueueSpec, TopologyProblem, TopologyProblemKind, TopologyReport,
     difference, queues,
 };
 
 /// Declares everything; what is there already stays as it is.
-pub(super) async fn apply(link: &Link) -> Result<TopologyReport, QueueError> {
+pub(super) async fn apply(link: &Link, tiers: &Tiers) -> Result<TopologyReport, QueueError> {
     let fail = |failure: Failure| failure.into_error(link.host());
     let mut report = TopologyReport::default();
     let channel = link.channel().await.map_err(fail)?;
@@ -23,15 +24,15 @@ pub(super) async fn apply(link: &Link) -> Result<TopologyReport, QueueError> {
         declared.map_err(|failure| explain(link, exchange_name(exchange), failure))?;
         report.exchanges.push(exchange.name);
     }
-    for queue in queues() {
+    for queue in queues(tiers) {
         let declared = declare_queue(link, &channel, &queue, false).await;
         declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
-        let (exchange, key) = queue.binding;
+        let (exchange, key) = &queue.binding;
         let options = QueueBindOptions::default();
         let bind = channel.queue_bind(
-            queue.name.into(),
-            exchange.into(),
-            key.into(),
+            queue.name.as_str().into(),
+            (*exchange).into(),
+            key.as_str().into(),
             options,
             FieldTable::default(),
         );
@@ -42,14 +43,14 @@ pub(super) async fn apply(link: &Link) -> Result<TopologyReport, QueueError> {
 }
 
 /// Looks at everything and creates nothing. The broker cannot be asked for bindings this way; `apply` renews them.
-pub(super) async fn check(link: &Link) -> Result<Vec<TopologyProblem>, QueueError> {
+pub(super) async fn check(link: &Link, tiers: &Tiers) -> Result<Vec<TopologyProblem>, QueueError> {
     let mut problems = Vec::new();
     for exchange in EXCHANGES {
         let found =
             look(link, async |channel, passive| declare_exchange(link, channel, exchange, passive).await);
         note(link, &mut problems, exchange_name(exchange), found.await)?;
     }
-    for queue in queues() {
+    for queue in queues(tiers) {
         let found = look(link, async |channel, passive| {
             declare_queue(link, channel, &queue, passive).await.map(drop)
         });
@@ -59,13 +60,13 @@ pub(super) async fn check(link: &Link) -> Result<Vec<TopologyProblem>, QueueErro
 }
 
 /// How many messages are ready in each queue. What a worker holds is not counted.
-pub(super) async fn depths(link: &Link) -> Result<BTreeMap<String, u32>, QueueError> {
+pub(super) async fn depths(link: &Link, tiers: &Tiers) -> Result<BTreeMap<String, u32>, QueueError> {
     let mut depths = BTreeMap::new();
     let channel = link.channel().await.map_err(|failure| failure.into_error(link.host()))?;
-    for queue in queues() {
+    for queue in queues(tiers) {
         let declared = declare_queue(link, &channel, &queue, true).await;
         let count = declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
-        depths.insert(queue.name.to_owned(), count);
+        depths.insert(queue.name, count);
     }
     Ok(depths)
 }
@@ -159,6 +160,6 @@ async fn declare_queue(
         };
         arguments.insert((*name).into(), value);
     }
-    let declared = link.call(channel.queue_declare(queue.name.into(), options, arguments)).await?;
+    let declared = link.call(channel.queue_declare(queue.name.as_str().into(), options, arguments)).await?;
     Ok(declared.message_count())
 }

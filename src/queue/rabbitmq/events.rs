@@ -17,7 +17,7 @@ pub(super) async fn emit(publisher: &Publisher, event: &Event) -> Result<(), Que
         .map_err(|error| QueueError::Refused(format!("the event is not JSON: {error}")))?;
     let message = Message {
         exchange: EVENTS_EXCHANGE,
-        routing_key: format!("run.{}.{}", event.run, event.kind),
+        routing_key: &format!("run.{}.{}", event.run, event.kind),
         queue: EVENTS_QUEUE,
         mandatory: false,
         body: &body,
@@ -26,24 +26,26 @@ pub(super) async fn emit(publisher: &Publisher, event: &Event) -> Result<(), Que
     publisher.publish(message).await
 }
 
-/// Follows one run with a queue that lives as long as the connection. The stream ends with the connection, and the
+/// Follows runs with a queue that lives as long as the connection. The stream ends with the connection, and the
 /// connection with the stream.
-pub(super) async fn follow(link: Link, run: TaskId) -> Result<EventStream, QueueError> {
+pub(super) async fn follow(link: Link, runs: &[TaskId]) -> Result<EventStream, QueueError> {
     let listen = async {
         let channel = link.channel().await?;
         let options = QueueDeclareOptions::exclusive().auto_delete();
         let empty = FieldTable::default;
         let queue = link.call(channel.queue_declare("".into(), options, empty())).await?;
         let name = queue.name().clone();
-        let key = format!("run.{run}.#");
-        let bind = channel.queue_bind(
-            name.clone(),
-            EVENTS_EXCHANGE.into(),
-            key.as_str().into(),
-            QueueBindOptions::default(),
-            empty(),
-        );
-        link.call(bind).await?;
+        for run in runs {
+            let key = format!("run.{run}.#");
+            let bind = channel.queue_bind(
+                name.clone(),
+                EVENTS_EXCHANGE.into(),
+                key.as_str().into(),
+                QueueBindOptions::default(),
+                empty(),
+            );
+            link.call(bind).await?;
+        }
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let stream = link.call(channel.basic_consume(name, "".into(), options, empty())).await?;
         Ok((channel, stream))

@@ -5,7 +5,7 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use crate::queue::{Counters, DeliveryInfo};
+use crate::queue::{Counters, Death, DeliveryInfo};
 
 /// Which attempt the next delivery is, from 1.
 pub(super) const ATTEMPT: &str = "x-attempt";
@@ -17,6 +17,12 @@ const WAITS: &str = "x-waits";
 const FIRST_PUBLISHED: &str = "x-first-published";
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const TRACEPARENT: &str = "traceparent";
+/// Who put the task back from the dead letters.
+const REPLAYED_BY: &str = "x-replayed-by";
+/// In which step a dead letter failed.
+const STEP: &str = "x-step";
+/// When it died.
+const DIED_AT: &str = "x-died-at";
 
 /// A reason in a header is cut to this many bytes.
 const REASON_LIMIT: usize = 1024;
@@ -50,6 +56,7 @@ pub(super) fn info(delivery: &Delivery) -> DeliveryInfo {
             .or_else(|| seconds((*delivery.properties.timestamp())?)),
         traceparent: headers.inner().get(TRACEPARENT).and_then(text),
         redelivered: delivery.redelivered,
+        replayed_by: headers.inner().get(REPLAYED_BY).and_then(text),
     }
 }
 
@@ -91,10 +98,52 @@ pub(super) fn onward_headers(
     }
     put_number(&mut headers, ATTEMPT, counters.attempt);
     put_number(&mut headers, WAITS, counters.waits);
+    put_number(&mut headers, CRASHES, counters.crashes);
     put_text(&mut headers, REASON, cut(reason));
     let first_published = info.first_published.unwrap_or_else(Timestamp::now);
     put_text(&mut headers, FIRST_PUBLISHED, &first_published.to_string());
     headers
+}
+
+/// Headers of a dead letter: the same, with why and where it died.
+pub(super) fn dead_headers(old: &FieldTable, info: &DeliveryInfo, death: &Death) -> FieldTable {
+    let mut headers = onward_headers(old, info, info.counters(), &death.reason);
+    put_text(&mut headers, DIED_AT, &Timestamp::now().to_string());
+    if let Some(step) = &death.step {
+        put_text(&mut headers, STEP, step);
+    }
+    headers
+}
+
+/// Headers of a dead letter that goes back to the workers: the first attempt again.
+pub(super) fn replayed_headers(old: &FieldTable, info: &DeliveryInfo, by: &str) -> FieldTable {
+    let fresh = Counters { attempt: 1, waits: 0, crashes: 0 };
+    let mut headers = onward_headers(old, info, fresh, "");
+    put_text(&mut headers, REPLAYED_BY, by);
+    // The time that waits are free for starts anew.
+    put_text(&mut headers, FIRST_PUBLISHED, &Timestamp::now().to_string());
+    let mut left = headers.inner().clone();
+    left.retain(|name, _| ![REASON, STEP, DIED_AT].contains(&name.as_str()));
+    left.into()
+}
+
+/// What a dead letter says about its death.
+pub(super) struct DeathMarks {
+    pub(super) reason: Option<String>,
+    pub(super) step: Option<String>,
+    pub(super) died_at: Option<Timestamp>,
+}
+
+/// Reads them; a letter that the broker put there itself has only the broker's own notes.
+pub(super) fn death_marks(delivery: &Delivery) -> DeathMarks {
+    let empty = FieldTable::default();
+    let headers = delivery.properties.headers().as_ref().unwrap_or(&empty).inner();
+    DeathMarks {
+        // A task that went back once has a reason; it is the reason of the death only beside its time.
+        reason: headers.get(DIED_AT).and_then(|_| headers.get(REASON)).and_then(text),
+        step: headers.get(STEP).and_then(text),
+        died_at: headers.get(DIED_AT).and_then(time),
+    }
 }
 
 /// Headers of a task that got its id: as new, but in the trace of the message it came in.
@@ -207,7 +256,12 @@ mod tests {
         ]);
         let info = info(&old);
         let headers = old.properties.headers().clone().unwrap();
-        let onward = onward_headers(&headers, &info, Counters { attempt: 3, waits: 1 }, "the model is busy");
+        let onward = onward_headers(
+            &headers,
+            &info,
+            Counters { attempt: 3, waits: 1, crashes: 1 },
+            "the model is busy",
+        );
         let names: Vec<&str> = onward.inner().keys().map(ShortString::as_str).collect();
         assert_eq!(names, ["traceparent", ATTEMPT, CRASHES, FIRST_PUBLISHED, REASON, WAITS]);
         assert_eq!(onward.inner()[ATTEMPT], AMQPValue::LongLongInt(3));

@@ -5,6 +5,8 @@
 
 mod connection;
 mod consume;
+mod control;
+mod dead;
 mod declare;
 mod events;
 mod lease;
@@ -22,15 +24,19 @@ use async_trait::async_trait;
 use self::connection::Settings;
 use self::message::{first_headers, properties};
 use self::publish::Publisher;
-use super::topology::{TopologyProblem, TopologyReport};
-use super::{Consumer, EventStream, LeaseKey, LeaseOutcome, QueueError, TaskQueue};
+use super::tiers::Tiers;
+use super::topology::{DEAD_LETTER_QUEUE, TASKS_QUEUE, TopologyProblem, TopologyReport, retry_queue};
+use super::{
+    Backlog, Consumer, DeadLetter, EventStream, LeaseKey, LeaseOutcome, OrderStream, QueueError, TaskQueue,
+};
 use crate::config::QueueConfig;
-use crate::domain::{Event, Task, TaskId};
+use crate::domain::{Event, Order, Task, TaskId};
 
 /// The queue on a RabbitMQ broker.
 pub struct RabbitMq {
     settings: Arc<Settings>,
     publisher: Arc<Publisher>,
+    tiers: Tiers,
     consumer_timeout: Duration,
     declare: bool,
 }
@@ -52,6 +58,7 @@ impl RabbitMq {
         Ok(Self {
             publisher: Arc::new(Publisher::new(settings.clone())),
             settings,
+            tiers: Tiers::new(&config.retry_delays),
             consumer_timeout: config.consumer_timeout,
             declare: config.declare,
         })
@@ -62,7 +69,7 @@ impl RabbitMq {
     /// # Errors
     /// When something exists with other arguments, named with the argument; or when the broker cannot be reached.
     pub async fn apply_topology(&self) -> Result<TopologyReport, QueueError> {
-        declare::apply(&self.settings.open("topology").await?).await
+        declare::apply(&self.settings.open("topology").await?, &self.tiers).await
     }
 
     /// Looks whether exchanges and queues are as they should be, and creates nothing.
@@ -70,7 +77,7 @@ impl RabbitMq {
     /// # Errors
     /// When the broker cannot be reached.
     pub async fn check_topology(&self) -> Result<Vec<TopologyProblem>, QueueError> {
-        declare::check(&self.settings.open("topology").await?).await
+        declare::check(&self.settings.open("topology").await?, &self.tiers).await
     }
 
     /// How many messages are ready in each queue of the topology; what workers hold is not counted.
@@ -78,7 +85,7 @@ impl RabbitMq {
     /// # Errors
     /// When a queue is missing or the broker cannot be reached.
     pub async fn depths(&self) -> Result<BTreeMap<String, u32>, QueueError> {
-        declare::depths(&self.settings.open("topology").await?).await
+        declare::depths(&self.settings.open("topology").await?, &self.tiers).await
     }
 }
 
@@ -92,9 +99,10 @@ impl TaskQueue for RabbitMq {
     async fn consume(&self) -> Result<Box<dyn Consumer>, QueueError> {
         let link = self.settings.open("consuming").await?;
         if self.declare {
-            declare::apply(&link).await?;
+            declare::apply(&link, &self.tiers).await?;
         }
-        let consumer = consume::subscribe(link, self.publisher.clone(), self.consumer_timeout);
+        let (publisher, tiers) = (self.publisher.clone(), self.tiers.clone());
+        let consumer = consume::subscribe(link, publisher, tiers, self.consumer_timeout);
         Ok(Box::new(consumer.await?))
     }
 
@@ -102,8 +110,35 @@ impl TaskQueue for RabbitMq {
         events::emit(&self.publisher, event).await
     }
 
-    async fn follow(&self, run: TaskId) -> Result<EventStream, QueueError> {
-        events::follow(self.settings.open("following").await?, run).await
+    async fn follow(&self, runs: &[TaskId]) -> Result<EventStream, QueueError> {
+        events::follow(self.settings.open("following").await?, runs).await
+    }
+
+    async fn order(&self, order: &Order) -> Result<(), QueueError> {
+        control::order(&self.publisher, order).await
+    }
+
+    async fn orders(&self) -> Result<OrderStream, QueueError> {
+        control::orders(self.settings.open("orders").await?).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, QueueError> {
+        let depths = self.depths().await?;
+        let of = |name: &str| u64::from(depths.get(name).copied().unwrap_or_default());
+        let delayed = self.tiers.iter().map(|delay| of(&retry_queue(delay))).sum();
+        Ok(Backlog { ready: of(TASKS_QUEUE), held: None, delayed, dead: of(DEAD_LETTER_QUEUE) })
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        dead::list(&self.settings.open("dead letters").await?, limit).await
+    }
+
+    async fn replay(&self, letter: &str, by: &str) -> Result<bool, QueueError> {
+        dead::replay(&self.settings.open("dead letters").await?, &self.publisher, letter, by).await
+    }
+
+    async fn discard(&self, letter: &str) -> Result<bool, QueueError> {
+        dead::discard(&self.settings.open("dead letters").await?, letter).await
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {

@@ -14,9 +14,9 @@ pub(super) struct Message<'body> {
     /// The exchange.
     pub(super) exchange: &'static str,
     /// Where the exchange should send it.
-    pub(super) routing_key: String,
+    pub(super) routing_key: &'body str,
     /// The queue that it should reach, for errors.
-    pub(super) queue: &'static str,
+    pub(super) queue: &'body str,
     /// Whether it is an error when no queue takes it.
     pub(super) mandatory: bool,
     /// The body.
@@ -108,7 +108,7 @@ impl Line {
         let publish = async {
             let confirmation = self.channel.basic_publish(
                 message.exchange.into(),
-                message.routing_key.as_str().into(),
+                message.routing_key.into(),
                 options,
                 message.body,
                 message.properties.clone(),

@@ -12,13 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::consume::Subscription;
 use super::lease;
-use super::message::{normalised_headers, onward_headers, properties};
+use super::message::{dead_headers, normalised_headers, onward_headers, properties};
 use super::publish::Message;
 use crate::domain::Task;
 use crate::queue::topology::{
-    DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, RETRY_EXCHANGE, TASKS_EXCHANGE, TASKS_QUEUE, tier,
+    DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, RETRY_EXCHANGE, TASKS_EXCHANGE, TASKS_QUEUE, retry_queue,
 };
-use crate::queue::{Counters, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled};
+use crate::queue::{
+    Counters, Death, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled,
+};
 
 /// The broker's side of one delivery.
 pub(super) struct RabbitSettle {
@@ -66,6 +68,11 @@ impl RabbitSettle {
         let headers = onward_headers(&self.headers, info, counters, reason);
         properties(info.message_id.as_deref(), headers)
     }
+
+    fn dead(&self, info: &DeliveryInfo, death: &Death) -> lapin::BasicProperties {
+        let headers = dead_headers(&self.headers, info, death);
+        properties(info.message_id.as_deref(), headers)
+    }
 }
 
 impl Drop for RabbitSettle {
@@ -88,11 +95,11 @@ impl Settle for RabbitSettle {
         info: &DeliveryInfo,
         retry: Retry,
     ) -> Result<Settled, QueueError> {
-        let queue = tier(retry.after).queue;
+        let queue = &retry_queue(self.subscription.tiers.at_least(retry.after));
         let counters = info.counters_after(&retry);
         let message = Message {
             exchange: RETRY_EXCHANGE,
-            routing_key: queue.to_owned(),
+            routing_key: queue,
             queue,
             mandatory: true,
             body,
@@ -115,15 +122,15 @@ impl Settle for RabbitSettle {
         mut self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
-        reason: &str,
+        death: &Death,
     ) -> Result<Settled, QueueError> {
         let message = Message {
             exchange: DEAD_LETTER_EXCHANGE,
-            routing_key: TASKS_QUEUE.to_owned(),
+            routing_key: TASKS_QUEUE,
             queue: DEAD_LETTER_QUEUE,
             mandatory: true,
             body,
-            properties: self.onward(info, info.counters(), reason),
+            properties: self.dead(info, death),
         };
         self.move_on(message).await
     }
@@ -146,7 +153,7 @@ impl Settle for RabbitSettle {
 pub(super) fn to_workers(body: &[u8], properties: lapin::BasicProperties) -> Message<'_> {
     Message {
         exchange: TASKS_EXCHANGE,
-        routing_key: TASKS_QUEUE.to_owned(),
+        routing_key: TASKS_QUEUE,
         queue: TASKS_QUEUE,
         mandatory: true,
         body,

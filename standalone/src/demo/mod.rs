@@ -81,8 +81,9 @@ async fn work(config: Config, redactor: Redactor) -> anyhow::Result<()> {
     match end {
         Some(EventKind::Succeeded) if queue.depth() == 0 => Ok(()),
         _ => {
+            let letters = queue.dead_letters(10).await?;
             let reasons =
-                queue.dead_letters().into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ");
+                letters.into_iter().filter_map(|letter| letter.reason).collect::<Vec<_>>().join("; ");
             bail!("the run did not end with a pull request; {reasons}")
         }
     }

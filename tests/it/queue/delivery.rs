@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jira_agent::domain::TaskBody;
-use jira_agent::queue::{QueueError, Settled, TaskQueue};
+use jira_agent::queue::{Death, QueueError, Settled, TaskQueue};
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
 use serde_json::json;
@@ -177,7 +177,7 @@ async fn a_restart_of_the_broker_is_known_at_once_and_loses_nothing() {
     let lost = again.lost();
     broker.control("restart").await;
     cancelled(&lost).await;
-    assert_eq!(again.dead_letter("it ran too late").await.unwrap(), Settled::WillBeRedelivered);
+    assert_eq!(again.dead_letter(&Death::new("it ran too late")).await.unwrap(), Settled::WillBeRedelivered);
 
     let mut consumer = wait_for("the broker", async || queue.consume().await.ok()).await;
     assert_eq!(next(&mut consumer).await.ack().await.unwrap(), Settled::Done);

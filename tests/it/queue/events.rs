@@ -17,7 +17,7 @@ async fn a_follower_sees_its_own_run_in_order_and_the_recorder_sees_all() {
     let broker = Broker::shared().await;
     let queue = broker.queue().await;
     let (run, other) = (TaskId::generate(), TaskId::generate());
-    let mut stream = queue.follow(run).await.unwrap();
+    let mut stream = queue.follow(&[run]).await.unwrap();
     let sent =
         [event(other, EventKind::Claimed), event(run, EventKind::Claimed), event(run, EventKind::Succeeded)];
     for event in &sent {
@@ -46,7 +46,7 @@ async fn events_are_taken_when_nobody_listens() {
 async fn following_ends_with_the_connection() {
     let broker = Broker::shared().await;
     let queue = broker.queue().await;
-    let mut stream = queue.follow(TaskId::generate()).await.unwrap();
+    let mut stream = queue.follow(&[TaskId::generate()]).await.unwrap();
     broker.close_connections("test (following)").await;
     assert_eq!(tokio::time::timeout(SOON, stream.next()).await.unwrap(), None);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jira_agent::domain::TaskBody;
-use jira_agent::queue::{Delivery, Retry, Settled, TaskQueue};
+use jira_agent::queue::{Counts, Death, Delivery, Retry, Settled, TaskQueue};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::json;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{next, task};
 use crate::broker::Broker;
 
-fn retry(minutes: u64, counts: bool) -> Retry {
+fn retry(minutes: u64, counts: Counts) -> Retry {
     Retry { after: Duration::from_mins(minutes), counts, reason: "the model is busy".to_owned() }
 }
 
@@ -56,10 +56,10 @@ async fn a_retry_waits_in_its_tier_with_its_headers() {
     let broker = Broker::shared().await;
     let queue = broker.queue().await;
     for (minutes, counts, tier, attempt) in [
-        (0, true, "agent-tasks.retry.30s", 4),
-        (1, false, "agent-tasks.retry.2m", 3),
-        (10, true, "agent-tasks.retry.10m", 4),
-        (600, true, "agent-tasks.retry.1h", 4),
+        (0, Counts::Attempt, "agent-tasks.retry.30s", 4),
+        (1, Counts::Wait, "agent-tasks.retry.2m", 3),
+        (10, Counts::Attempt, "agent-tasks.retry.10m", 4),
+        (600, Counts::Attempt, "agent-tasks.retry.1h", 4),
     ] {
         let (_consumer, delivery) = delivered(&broker, &queue).await;
         assert_eq!(delivery.retry(retry(minutes, counts)).await.unwrap(), Settled::Done);
@@ -90,12 +90,12 @@ async fn a_retried_task_comes_back_to_the_workers_by_itself() {
     let mut consumer = queue.consume().await.unwrap();
     let first = next(&mut consumer).await;
     let first_published = first.info.first_published;
-    assert_eq!(first.retry(retry(0, true)).await.unwrap(), Settled::Done);
+    assert_eq!(first.retry(retry(0, Counts::Attempt)).await.unwrap(), Settled::Done);
     let second = next(&mut consumer).await;
     assert_eq!(second.info.message_id, Some(task.id.to_string()));
     assert_eq!((second.info.attempt, second.info.delivery_count), (2, 0));
     assert_eq!(second.info.first_published, first_published);
-    assert_eq!(second.retry(retry(0, false)).await.unwrap(), Settled::Done);
+    assert_eq!(second.retry(retry(0, Counts::Wait)).await.unwrap(), Settled::Done);
     assert_eq!(next(&mut consumer).await.info.attempt, 2);
 }
 
@@ -105,7 +105,7 @@ async fn a_dead_letter_waits_for_people_with_its_reason() {
     let queue = broker.queue().await;
     let (_consumer, delivery) = delivered(&broker, &queue).await;
     let reason = format!("no such repository: {}", "é".repeat(2000));
-    assert_eq!(delivery.dead_letter(&reason).await.unwrap(), Settled::Done);
+    assert_eq!(delivery.dead_letter(&Death::new(&reason)).await.unwrap(), Settled::Done);
     let message = broker.take("agent-tasks.dlq").await;
     assert_eq!(message.data, b"PROJ-1");
     assert_eq!(header(&message, "x-attempt"), Some(AMQPValue::LongLongInt(3)));
@@ -157,7 +157,7 @@ async fn a_task_that_cannot_be_published_on_stays_and_comes_again() {
     let (mut consumer, delivery) = delivered(&broker, &queue).await;
     let options = lapin::options::QueueDeleteOptions::default();
     channel.queue_delete("agent-tasks.retry.30s".into(), options).await.unwrap();
-    let error = delivery.retry(retry(0, true)).await.unwrap_err();
+    let error = delivery.retry(retry(0, Counts::Attempt)).await.unwrap_err();
     assert!(error.to_string().contains("agent-tasks.retry.30s"), "{error}");
     super::end_of(&mut consumer).await;
     let mut consumer = queue.consume().await.unwrap();
@@ -172,7 +172,7 @@ async fn a_task_that_the_broker_took_back_is_not_published_a_second_time() {
     let (consumer, delivery) = delivered(&broker, &queue).await;
     drop(consumer);
     super::cancelled(&delivery.lost()).await;
-    assert_eq!(delivery.retry(retry(0, true)).await.unwrap(), Settled::WillBeRedelivered);
+    assert_eq!(delivery.retry(retry(0, Counts::Attempt)).await.unwrap(), Settled::WillBeRedelivered);
     broker.wait_for_depth(&queue, "agent-tasks", 1).await;
     assert_eq!(queue.depths().await.unwrap()["agent-tasks.retry.30s"], 0);
 }
