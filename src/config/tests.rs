@@ -136,7 +136,7 @@ mod documentation {
             "http.proxy",
         ];
         assert_eq!(secrets, expected);
-        for line in DEFAULTS.lines().collect::<Vec<_>>().windows(3) {
+        for line in DEFAULTS.lines().collect::<Vec<_>>().windows(5) {
             if line[0].starts_with("# Secret.") {
                 let key = line[1..].iter().find(|line| line.contains(" = ")).unwrap().trim_start_matches('#');
                 let name = key.split(' ').next().unwrap();

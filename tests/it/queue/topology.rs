@@ -1,6 +1,7 @@
 //! Declaring the topology and looking whether it is there.
 
 use jira_agent::queue::rabbitmq::RabbitMq;
+use jira_agent::queue::tiers::Tiers;
 use jira_agent::queue::topology::{Argument, TopologyProblemKind, queues};
 use jira_agent::queue::{QueueError, TaskQueue};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
@@ -54,7 +55,7 @@ async fn a_queue_with_another_argument_is_named_with_the_argument() {
     let broker = Broker::shared().await;
     let (_connection, channel) = broker.channel().await;
     let mut arguments = FieldTable::default();
-    for (name, value) in &queues()[0].arguments {
+    for (name, value) in &queues(&Tiers::new(&[]))[0].arguments {
         let value = match value {
             Argument::Text(text) => AMQPValue::LongString((*text).into()),
             Argument::Number(20) => AMQPValue::LongInt(5),
