@@ -39,12 +39,16 @@ impl Broker {
         QueueConfig {
             kind: QueueKind::Rabbitmq,
             url: Secret::new(&*self.url),
+            path: None,
+            retry_delays: [30, 120, 600, 3600].map(Duration::from_secs).into(),
+            lease_timeout: Duration::from_mins(1),
             management_url: Secret::default(),
             ca_file: None,
             heartbeat: Duration::from_secs(20),
             timeout: Duration::from_secs(10),
             consumer_timeout: Duration::from_mins(30),
             declare: true,
+            adopt: false,
         }
     }
 
