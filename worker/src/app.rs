@@ -28,8 +28,8 @@ use crate::pipeline::{self, Attempt};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::{self, claim::LeaseSource};
-use crate::tickets::Tickets;
 use crate::workspace_dir;
+use jira_agent::tickets::Tickets;
 
 /// Runs the program.
 #[must_use]

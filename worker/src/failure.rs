@@ -6,6 +6,7 @@ use jira_agent::github::GitHubError;
 use jira_agent::http::HttpError;
 use jira_agent::jira::JiraError;
 use jira_agent::queue::QueueError;
+use jira_agent::tickets::NoTicket;
 
 use crate::git::{CommitError, GitError, ObjectError};
 use crate::model::ModelError;
@@ -47,7 +48,7 @@ pub struct Transient(pub String);
 #[must_use]
 pub fn classify(error: &anyhow::Error) -> Disposition {
     for cause in error.chain() {
-        if cause.is::<Permanent>() {
+        if cause.is::<Permanent>() || cause.is::<NoTicket>() {
             return Disposition::DeadLetter;
         }
         if cause.is::<Transient>() || cause.is::<QueueError>() {

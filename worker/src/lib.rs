@@ -18,7 +18,6 @@ pub mod products;
 pub mod run_log;
 pub mod services;
 pub mod snapshot_source;
-pub mod tickets;
 
 pub mod steps;
 

@@ -9,7 +9,7 @@ use jira_agent::secret::Secret;
 use crate::git::Transfers;
 use crate::model::Model;
 use crate::prompt::PromptInput;
-use crate::tickets::Tickets;
+use jira_agent::tickets::Tickets;
 
 /// Clients and settings, shared by all runs of a process.
 #[derive(Debug)]
