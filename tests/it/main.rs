@@ -9,4 +9,5 @@ mod world;
 mod kill;
 mod misbehave;
 mod run;
+mod sqlite;
 mod trouble;
