@@ -4,6 +4,7 @@
 mod broker;
 mod cli;
 mod queue;
+mod queue_conformance;
 mod world;
 
 mod kill;
