@@ -57,6 +57,7 @@ pub async fn leases_on_different_keys_are_independent(stage: &dyn Stage) -> Show
         ("acme/shop", "ai/PROJ-1"),
         ("acme/shop", "ai/PROJ-2"),
         ("acme/shop", "ai/proj-1"),
+        ("acme/shop", "ai.PROJ-1"),
         ("acme/shop.ai", "PROJ-1"),
         ("acme.shop/ai", "PROJ-1"),
         ("acme/store", "ai/PROJ-1"),

@@ -135,6 +135,8 @@ const BEHAVIOURS: &[&str] = behaviours!(names);
 
 /// How long one behaviour may take, a busy machine included.
 const AT_MOST: Duration = Duration::from_secs(90);
+/// What a busy machine may add to a bound.
+const BUSY: Duration = Duration::from_secs(4);
 
 /// Shows a behaviour on a stage of its own, or that the transport cannot do it, which its table has to say.
 async fn check<T: Transport>(group: &str, name: &str, behaviour: impl AsyncFnOnce(&dyn Stage) -> Shown) {
