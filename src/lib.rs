@@ -4,6 +4,7 @@ pub mod domain;
 
 pub mod exit;
 pub mod output;
+pub mod progress;
 pub mod secret;
 
 pub mod config;
@@ -24,6 +25,8 @@ mod sticky;
 
 pub mod github;
 pub mod jira;
+
+pub mod tickets;
 
 pub mod doctor;
 

@@ -22,8 +22,10 @@ const AREA: &str = "queue";
 const STOCK_TIMEOUT: Duration = Duration::from_mins(30);
 
 pub(super) async fn examine(config: &Config, http: &Http) -> Vec<Finding> {
-    if config.queue.kind != QueueKind::Rabbitmq {
-        return vec![Finding::fine(AREA, "embedded: nothing to reach")];
+    match config.queue.kind {
+        QueueKind::Rabbitmq => {}
+        QueueKind::Sqlite => return super::embedded::examine(config).await,
+        QueueKind::Redis => return vec![Finding::fine(AREA, "embedded: nothing to reach")],
     }
     let mut findings = topology(config).await;
     findings.extend(consumer_timeout(config));

@@ -10,6 +10,7 @@
 
 pub mod memory;
 pub mod rabbitmq;
+pub mod sqlite;
 pub mod tiers;
 pub mod topology;
 
@@ -42,7 +43,7 @@ pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<
     Ok(match config.kind {
         QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
         QueueKind::Redis => return Err(QueueError::Settings("queue.kind = redis: not built".to_owned())),
-        QueueKind::Sqlite => return Err(QueueError::Settings("queue.kind = sqlite: not built".to_owned())),
+        QueueKind::Sqlite => Arc::new(sqlite::Sqlite::connect(config).await?),
     })
 }
 
