@@ -19,6 +19,7 @@ mod stage;
 
 mod memory;
 mod rabbitmq;
+mod sqlite;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -172,6 +173,7 @@ fn names_what_it_cannot<T: Transport>() {
 #[test]
 fn every_transport_names_what_it_cannot_do() {
     names_what_it_cannot::<rabbitmq::RabbitStage>();
+    names_what_it_cannot::<sqlite::SqliteStage>();
     names_what_it_cannot::<memory::MemoryStage>();
 }
 
