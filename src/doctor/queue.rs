@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::Finding;
 use super::checks::way_to;
+use super::{Finding, redis_server};
 use crate::config::{Config, QueueKind};
 use crate::http::{Http, HttpError, Safety};
 use crate::queue::QueueError;
@@ -25,7 +25,7 @@ pub(super) async fn examine(config: &Config, http: &Http) -> Vec<Finding> {
     match config.queue.kind {
         QueueKind::Rabbitmq => {}
         QueueKind::Sqlite => return super::embedded::examine(config).await,
-        QueueKind::Redis => return vec![Finding::fine(AREA, "embedded: nothing to reach")],
+        QueueKind::Redis => return redis_server::examine(config).await,
     }
     let mut findings = topology(config).await;
     findings.extend(consumer_timeout(config));

@@ -5,6 +5,7 @@ mod broker;
 mod cli;
 mod queue;
 mod queue_conformance;
+mod redis;
 mod world;
 
 mod kill;
