@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{QueueConfig, QueueKind};
 use crate::domain::{BranchName, Event, Order, RepoSlug, Task, TaskId};
+use crate::http::Http;
 
 /// A stream of events of runs.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
@@ -118,6 +119,15 @@ pub trait TaskQueue: Send + Sync {
     /// # Errors
     /// When the broker is unreachable.
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError>;
+
+    /// Looks before the first delivery whether the transport lets a worker keep a task for as long as a run takes: `run`, with
+    /// the time to end it. What is worth telling people comes back in whole sentences.
+    ///
+    /// # Errors
+    /// When it certainly does not ([`QueueError::Settings`], with what to do), or cannot be asked.
+    async fn preflight(&self, _http: &Http, _run: Duration) -> Result<Vec<String>, QueueError> {
+        Ok(Vec::new())
+    }
 
     /// Closes what is open; idempotent.
     async fn close(&self);

@@ -69,6 +69,11 @@ impl Settings {
         format!("{}:{}", authority.host, authority.port)
     }
 
+    /// The virtual host.
+    pub(super) fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
     /// Opens a connection. `purpose` tells connections apart on the broker's pages.
     pub(super) async fn open(&self, purpose: &str) -> Result<Link, QueueError> {
         crate::tls::install_crypto_provider();

@@ -42,7 +42,7 @@ impl RabbitSettle {
             self.acker = None;
             return Ok(Settled::WillBeRedelivered);
         }
-        self.subscription.publisher.publish(message).await?;
+        self.subscription.shared.publisher.publish(message).await?;
         Ok(self.settle().await)
     }
 
@@ -95,7 +95,7 @@ impl Settle for RabbitSettle {
         info: &DeliveryInfo,
         retry: Retry,
     ) -> Result<Settled, QueueError> {
-        let queue = &retry_queue(self.subscription.tiers.at_least(retry.after));
+        let queue = &retry_queue(self.subscription.shared.tiers.at_least(retry.after));
         let counters = info.counters_after(&retry);
         let message = Message {
             exchange: RETRY_EXCHANGE,
