@@ -391,14 +391,9 @@ impl Settle for MemorySettle {
     }
 }
 
-/// Owner and repository are the same in every spelling; a branch is not.
-fn name(key: &LeaseKey) -> String {
-    format!("{} {}", key.repository.to_string().to_lowercase(), key.branch)
-}
-
 /// The lease ends when it is released or dropped, or when `lost` is cancelled.
 fn take_lease(shared: &Arc<Shared>, key: &LeaseKey, lost: CancellationToken) -> LeaseOutcome {
-    let name = name(key);
+    let name = key.name();
     let mut state = shared.state();
     let held = |(_, lost): &(u64, CancellationToken)| !lost.is_cancelled();
     if lost.is_cancelled() || state.leases.get(&name).is_some_and(held) {

@@ -394,6 +394,14 @@ pub struct LeaseKey {
     pub branch: BranchName,
 }
 
+impl LeaseKey {
+    /// A name that no other key has. Owner and repository are lower-case: to GitHub they are the same in every spelling.
+    pub(crate) fn name(&self) -> String {
+        // Neither part has spaces.
+        format!("{} {}", self.repository.to_string().to_lowercase(), self.branch)
+    }
+}
+
 impl fmt::Display for LeaseKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.repository, self.branch)

@@ -19,6 +19,7 @@ mod stage;
 
 mod memory;
 mod rabbitmq;
+mod redis;
 mod sqlite;
 
 use std::io::Write as _;
@@ -173,6 +174,7 @@ fn names_what_it_cannot<T: Transport>() {
 #[test]
 fn every_transport_names_what_it_cannot_do() {
     names_what_it_cannot::<rabbitmq::RabbitStage>();
+    names_what_it_cannot::<redis::RedisStage>();
     names_what_it_cannot::<sqlite::SqliteStage>();
     names_what_it_cannot::<memory::MemoryStage>();
 }
