@@ -8,6 +8,7 @@ mod queue_conformance;
 mod redis;
 mod world;
 
+mod fleet;
 mod kill;
 mod misbehave;
 mod run;
