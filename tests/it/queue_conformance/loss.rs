@@ -74,8 +74,12 @@ pub async fn a_delivery_whose_consumer_is_gone_settles_nothing_and_comes_back(st
         assert_eq!(answer.unwrap(), Settled::WillBeRedelivered, "{settled}");
         wait_for_backlog(&queue, 1, 0, 0).await;
     }
-    let again = Hands::of(&queue).await.next().await;
-    assert_eq!((again.info.attempt, again.info.redelivered), (1, true));
+    let mut hands = Hands::of(&queue).await;
+    let again = hands.next().await;
+    assert_eq!((again.info.attempt, again.info.waits, again.info.crashes), (1, 0, 0));
+    assert_eq!(again.ack().await.unwrap(), Settled::Done);
+    drop(hands);
+    empty(&queue).await;
     Ok(())
 }
 
