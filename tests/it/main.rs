@@ -7,6 +7,7 @@ mod queue;
 mod redis;
 mod world;
 
+mod fleet;
 mod kill;
 mod misbehave;
 mod run;
