@@ -80,7 +80,7 @@ pub(super) async fn subscribe(settings: Arc<Settings>, tiers: Tiers) -> Result<R
 
 /// What the script found.
 enum Found {
-    Task(Taken),
+    Task(Box<Taken>),
     /// Nothing; and when the first delayed task is due, if there is one.
     Nothing(Option<Duration>),
 }
@@ -90,7 +90,7 @@ impl Subscription {
     async fn take(self: Arc<Self>) -> Option<Taken> {
         while !self.stopping.is_cancelled() && !self.gone.is_cancelled() {
             let due = match self.try_take().await {
-                Ok(Found::Task(taken)) => return Some(taken),
+                Ok(Found::Task(taken)) => return Some(*taken),
                 Ok(Found::Nothing(due)) => due.unwrap_or(SWEEP_INTERVAL),
                 Err(failure) => {
                     tracing::warn!(error = failure.text(), "no task could be taken");
@@ -149,7 +149,9 @@ impl Subscription {
         };
         let mut answer = answer.into_iter();
         match (answer.next(), answer.next()) {
-            (Some(Value::BulkString(item)), _) => Ok(Found::Task(self.hold(item.into(), owner, asked))),
+            (Some(Value::BulkString(item)), _) => {
+                Ok(Found::Task(Box::new(self.hold(item.into(), owner, asked))))
+            }
             (_, Some(Value::Int(due))) => {
                 Ok(Found::Nothing(u64::try_from(due).ok().map(Duration::from_millis)))
             }
