@@ -192,7 +192,7 @@ impl Broker {
         }
     }
 
-    /// `stop`, `start`, `kill` or `restart` of the whole broker; only for a test that has it alone.
+    /// `stop`, `start`, `kill`, `restart`, `alarm` or `calm` of the whole broker; only for a test that has it alone.
     pub async fn control(&self, command: &str) {
         let program = setting("JIRA_AGENT_TEST_RABBITMQ_CTL");
         let status = tokio::process::Command::new(program).arg(command).status().await.unwrap();

@@ -48,7 +48,7 @@ impl RabbitSettle {
 
     /// `Ok(false)` and errors mean one thing: the broker was not told, and will hand the task out again.
     async fn settle(&mut self) -> Settled {
-        let Some(acker) = self.acker.take() else {
+        let Some(acker) = self.acker.take().filter(|_| !self.subscription.lost.is_cancelled()) else {
             return Settled::WillBeRedelivered;
         };
         let ack = self.subscription.link.call(acker.ack(BasicAckOptions::default()));

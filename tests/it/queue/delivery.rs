@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jira_agent::domain::TaskBody;
+use jira_agent::queue::rabbitmq::RabbitMq;
 use jira_agent::queue::{Death, QueueError, Settled, TaskQueue};
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
@@ -199,6 +200,28 @@ async fn publishing_goes_on_after_its_connection_was_closed() {
     queue.close().await;
     queue.publish(&task()).await.unwrap();
     broker.wait_for_depth(&queue, "agent-tasks", 3).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_short_of_memory_is_waited_for_in_vain_but_not_for_long() {
+    let broker = Broker::alone().await;
+    let queue = broker.queue().await;
+    let mut config = broker.config();
+    config.timeout = Duration::from_secs(2);
+    let hasty = RabbitMq::connect(&config, "test").await.unwrap();
+    hasty.publish(&task()).await.unwrap();
+    broker.control("alarm").await;
+    let error = wait_for("a refusal", async || {
+        let started = Instant::now();
+        let error = hasty.publish(&task()).await.err();
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+        error
+    });
+    let error = error.await;
+    broker.control("calm").await;
+    assert!(matches!(error, QueueError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("not short of memory or disk"), "{error}");
+    wait_for("memory", async || queue.publish(&task()).await.ok()).await;
 }
 
 #[tokio::test]

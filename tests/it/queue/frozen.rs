@@ -79,7 +79,7 @@ async fn a_frozen_holder_loses_its_lease_and_knows_it_when_it_wakes() {
         .args(["--exact", "queue::frozen::holder", "--ignored", "--nocapture"])
         .env(ADDRESS, broker.url().as_str())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
