@@ -12,4 +12,5 @@ mod fleet;
 mod kill;
 mod misbehave;
 mod run;
+mod sqlite;
 mod trouble;
