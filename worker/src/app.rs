@@ -32,6 +32,7 @@ use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::{self, claim::LeaseSource};
 use crate::workspace_dir;
+use crate::world::World as _;
 use jira_agent::tickets::Tickets;
 
 /// Runs the program.
@@ -211,6 +212,8 @@ pub async fn one_run(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),
     };
+    // Where it died is asked of a delivery only.
+    services.forget_step(run);
     if let Err(error) = &result
         && failure::classify(error) == Failure::Permanent
     {
