@@ -82,6 +82,8 @@ const APART: &[&str] = &["worker/src/steps"];
 const KEPT: &[(&str, &[&str])] = &[
     ("lapin", &["src/queue/rabbitmq"]),
     ("sqlx", &["src/queue/sqlite"]),
+    // A module of the same name is declared in src/queue/mod.rs.
+    ("redis", &["src/queue/redis", "src/queue/mod.rs"]),
     ("git2", &["worker/src/git"]),
     (r"tree_sitter\w*", &["worker/src/syntax"]),
     ("backoff", &["src/retry.rs"]),

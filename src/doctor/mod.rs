@@ -3,6 +3,7 @@
 mod checks;
 mod embedded;
 mod queue;
+mod redis_server;
 mod report;
 
 use std::time::Duration;

@@ -4,6 +4,8 @@
 mod broker;
 mod cli;
 mod queue;
+mod queue_conformance;
+mod redis;
 mod world;
 
 mod fleet;

@@ -119,6 +119,10 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
     let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
+    let (config, http) = (&services.config, Http::new(&services.config.http, shutdown.token())?);
+    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
+        tracing::info!("{words}");
+    }
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
