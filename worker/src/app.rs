@@ -118,11 +118,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
-    let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
-    let (config, http) = (&services.config, Http::new(&services.config.http, shutdown.token())?);
-    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
-        tracing::info!("{words}");
-    }
+    let queue = open_queue(&services, "jira-agent-worker", shutdown.token()).await?;
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
@@ -140,6 +136,24 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     }
     stopped?;
     Ok(ExitStatus::Done)
+}
+
+/// The queue that the settings name, once it was looked whether it lets a run take its time.
+///
+/// # Errors
+/// When a setting cannot be used, or the queue is away or does not let runs take their time.
+pub async fn open_queue(
+    services: &Services,
+    name: &str,
+    cancel: CancellationToken,
+) -> anyhow::Result<Arc<dyn TaskQueue>> {
+    let config = &services.config;
+    let queue = queue::connect(&config.queue, name).await?;
+    let http = Http::new(&config.http, cancel)?;
+    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
+        tracing::info!("{words}");
+    }
+    Ok(queue)
 }
 
 /// Serves probes and metrics where the settings say; a port that is taken is no reason not to work.
