@@ -29,5 +29,7 @@ pub mod tickets;
 
 pub mod doctor;
 
+pub mod program;
+
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,11 @@
 
 pub mod app;
 pub mod cli;
+pub mod dead_letters;
 pub mod enqueue;
+pub mod runs;
 pub mod topology;
 
+mod announce;
+mod keys;
 mod progress;

@@ -63,24 +63,32 @@ pub(super) fn chosen_provider(env: &BTreeMap<String, String>) -> Option<(ModelPr
     }
 }
 
+/// What the usual variables say.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) settings: Vec<Aliased>,
+    pub(super) problems: Vec<Problem>,
+    /// Secrets whose files cannot be read.
+    pub(super) unreadable: Vec<Problem>,
+}
+
 /// The settings that variables make for this provider; `reviewer` is the name in `jira.reviewer`.
 pub(super) fn settings(
     env: &BTreeMap<String, String>,
     provider: Option<ModelProvider>,
     reviewer: Option<&str>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Aliased> {
+) -> Found {
     let named = reviewer.map(|name| (reviewer_variable(name), "jira.reviewer_account_id"));
     let of_provider = OF_PROVIDER.iter().filter(|(of, ..)| Some(*of) == provider);
     let names = FIXED.iter().map(|(name, key)| ((*name).to_owned(), *key));
     let names = names.chain(of_provider.map(|(_, name, key)| ((*name).to_owned(), *key))).chain(named);
-    let mut found: Vec<Aliased> = Vec::new();
+    let mut found = Found::default();
     for (name, key) in names {
-        for aliased in with_file(env, &name, key, problems) {
-            match found.iter().find(|other| other.key == key) {
-                Some(other) if other.text != aliased.text => problems.push(conflict(other, &aliased)),
+        for aliased in with_file(env, &name, key, &mut found.unreadable) {
+            match found.settings.iter().find(|other| other.key == key) {
+                Some(other) if other.text != aliased.text => found.problems.push(conflict(other, &aliased)),
                 Some(_) => {}
-                None => found.push(aliased),
+                None => found.settings.push(aliased),
             }
         }
     }
@@ -102,7 +110,7 @@ fn with_file(
     env: &BTreeMap<String, String>,
     name: &str,
     key: &'static str,
-    problems: &mut Vec<Problem>,
+    unreadable: &mut Vec<Problem>,
 ) -> Vec<Aliased> {
     let as_meant = |text: &str| {
         if name == "OLLAMA_HOST" { ollama_url(text) } else { text.to_owned() }
@@ -115,7 +123,7 @@ fn with_file(
     if let Some(path) = value(env, &file_name) {
         match secret_files::read(path) {
             Ok(text) => found.push(Aliased { key, text: as_meant(&text), variable: file_name }),
-            Err(why) => problems.push(Problem {
+            Err(why) => unreadable.push(Problem {
                 field: key.to_owned(),
                 source: format!("environment variable `{file_name}`"),
                 why,

@@ -216,7 +216,7 @@ async fn conclude(
     outcome: Outcome,
     log: &mut RunLog,
 ) -> anyhow::Result<Outcome> {
-    report::tell(services, &claimed.task.ticket, &outcome, claimed.task.id).await?;
+    report::tell(services, &claimed.ticket, &outcome, claimed.task.id).await?;
     report::mark(services, claimed, &outcome).await?;
     log.record(outcome.event(), outcome_data(&outcome)).await;
     Ok(outcome)

@@ -25,7 +25,8 @@ impl LeaseSource<'_> {
     /// Whether the broker has never handed this task out before.
     fn is_first_delivery(&self) -> bool {
         matches!(self, Self::Delivery(Delivery { info, .. })
-            if info.attempt == 1 && info.delivery_count == 0 && !info.redelivered)
+            if info.attempt == 1 && info.waits == 0 && info.crashes == 0 && info.delivery_count == 0
+                && !info.redelivered && info.replayed_by.is_none())
     }
 }
 
@@ -232,6 +233,7 @@ mod tests {
             kind: String::new(),
             comments: vec![],
             updated_at: at(0),
+            own_comments: vec![],
             memory: TicketMemory::default(),
         }
     }

@@ -11,6 +11,9 @@ use crate::products::{Claimed, Content, Published, Reported};
 use crate::services::Services;
 use crate::text;
 
+/// The kind of the comment that a run failed for good.
+const FAILURE: &str = "failure";
+
 /// Runs the step.
 ///
 /// # Errors
@@ -38,6 +41,7 @@ pub async fn report(
     say(services, key, "report", claimed.task.id, &comment).await?;
     crash::point("report:commented");
     let outcome = outcome(published);
+    overcome(services, &claimed.ticket, &outcome, claimed.task.id).await?;
     mark(services, claimed, &outcome).await?;
     crash::point("report:marked");
     Ok(Reported { outcome })
@@ -105,20 +109,33 @@ fn tolerate<T>(
     }
 }
 
-/// Tells the ticket how a run without a pull request ended; a superseded one says nothing.
+/// Tells the ticket how a run without a pull request ended; a superseded one says nothing new.
 ///
 /// # Errors
 /// When the service does not answer or refuses.
 pub async fn tell(
     services: &Services,
-    key: &TicketKey,
+    ticket: &Ticket,
     outcome: &Outcome,
     run: TaskId,
 ) -> anyhow::Result<()> {
-    match text::outcome_comment(outcome, run) {
-        Some(comment) => say(services, key, "outcome", run, &comment).await,
-        None => Ok(()),
+    if let Some(comment) = text::outcome_comment(outcome, run) {
+        say(services, &ticket.key, "outcome", run, &comment).await?;
     }
+    overcome(services, ticket, outcome, run).await
+}
+
+/// Takes back what an earlier attempt of this run said: that it had failed for good. People put its task back since.
+async fn overcome(
+    services: &Services,
+    ticket: &Ticket,
+    outcome: &Outcome,
+    run: TaskId,
+) -> anyhow::Result<()> {
+    if !ticket.own_comments.contains(&marker(FAILURE, run)) {
+        return Ok(());
+    }
+    say(services, &ticket.key, FAILURE, run, &text::overcome_comment(outcome, run)).await
 }
 
 async fn say(
@@ -128,8 +145,11 @@ async fn say(
     run: TaskId,
     comment: &str,
 ) -> anyhow::Result<()> {
-    let marker = CommentMarker::new(kind, &run.to_string());
-    services.tickets.comment(key, &marker, &services.redactor.redact(comment)).await
+    services.tickets.comment(key, &marker(kind, run), &services.redactor.redact(comment)).await
+}
+
+fn marker(kind: &str, run: TaskId) -> CommentMarker {
+    CommentMarker::new(kind, &run.to_string())
 }
 
 /// Ends a run that was never claimed: tells the ticket, and marks all but a superseded run.
@@ -142,7 +162,7 @@ pub async fn close(
     outcome: &Outcome,
     run: TaskId,
 ) -> anyhow::Result<()> {
-    tell(services, &ticket.key, outcome, run).await?;
+    tell(services, ticket, outcome, run).await?;
     if matches!(outcome, Outcome::Superseded { .. }) {
         return Ok(());
     }
@@ -159,7 +179,7 @@ pub async fn failed(services: &Services, task: &Task, reason: String, attempts: 
         return reason;
     }
     let comment = text::failure_comment(&reason, attempts, task.id);
-    match say(services, &task.ticket, "failure", task.id, &comment).await {
+    match say(services, &task.ticket, FAILURE, task.id, &comment).await {
         Ok(()) => reason,
         Err(error) => {
             let why = services.redactor.redact(&format!("{error:#}")).into_owned();
