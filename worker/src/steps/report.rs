@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, Task, TaskId, Ticket, TicketKey};
+use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, Task, TaskId, TicketKey};
 use jira_agent::jira::{Jira, JiraError, MoveOutcome, RemoteLink};
 use jira_agent::routing;
 
@@ -10,6 +10,7 @@ use crate::crash;
 use crate::products::{Claimed, Content, Published, Reported};
 use crate::services::Services;
 use crate::text;
+use crate::world::World;
 
 /// The kind of the comment that a run failed for good.
 const FAILURE: &str = "failure";
@@ -41,7 +42,7 @@ pub async fn report(
     say(services, key, "report", claimed.task.id, &comment).await?;
     crash::point("report:commented");
     let outcome = outcome(published);
-    overcome(services, &claimed.ticket, &outcome, claimed.task.id).await?;
+    overcome(services, key, &claimed.ticket.own_comments, &outcome, claimed.task.id).await?;
     mark(services, claimed, &outcome).await?;
     crash::point("report:marked");
     Ok(Reported { outcome })
@@ -111,41 +112,45 @@ fn tolerate<T>(
 
 /// Tells the ticket how a run without a pull request ended; a superseded one says nothing new.
 ///
+/// `own_comments`: what the product had written on the ticket when the attempt began.
+///
 /// # Errors
 /// When the service does not answer or refuses.
 pub async fn tell(
-    services: &Services,
-    ticket: &Ticket,
+    world: &dyn World,
+    key: &TicketKey,
+    own_comments: &[CommentMarker],
     outcome: &Outcome,
     run: TaskId,
 ) -> anyhow::Result<()> {
     if let Some(comment) = text::outcome_comment(outcome, run) {
-        say(services, &ticket.key, "outcome", run, &comment).await?;
+        say(world, key, "outcome", run, &comment).await?;
     }
-    overcome(services, ticket, outcome, run).await
+    overcome(world, key, own_comments, outcome, run).await
 }
 
 /// Takes back what an earlier attempt of this run said: that it had failed for good. People put its task back since.
 async fn overcome(
-    services: &Services,
-    ticket: &Ticket,
+    world: &dyn World,
+    key: &TicketKey,
+    own_comments: &[CommentMarker],
     outcome: &Outcome,
     run: TaskId,
 ) -> anyhow::Result<()> {
-    if !ticket.own_comments.contains(&marker(FAILURE, run)) {
+    if !own_comments.contains(&marker(FAILURE, run)) {
         return Ok(());
     }
-    say(services, &ticket.key, FAILURE, run, &text::overcome_comment(outcome, run)).await
+    say(world, key, FAILURE, run, &text::overcome_comment(outcome, run)).await
 }
 
 async fn say(
-    services: &Services,
+    world: &dyn World,
     key: &TicketKey,
     kind: &str,
     run: TaskId,
     comment: &str,
 ) -> anyhow::Result<()> {
-    services.tickets.comment(key, &marker(kind, run), &services.redactor.redact(comment)).await
+    world.tickets().comment(key, &marker(kind, run), &world.redactor().redact(comment)).await
 }
 
 fn marker(kind: &str, run: TaskId) -> CommentMarker {
@@ -157,32 +162,33 @@ fn marker(kind: &str, run: TaskId) -> CommentMarker {
 /// # Errors
 /// When the service does not answer or refuses.
 pub async fn close(
-    services: &Services,
-    ticket: &Ticket,
+    world: &dyn World,
+    key: &TicketKey,
+    own_comments: &[CommentMarker],
     outcome: &Outcome,
     run: TaskId,
 ) -> anyhow::Result<()> {
-    tell(services, ticket, outcome, run).await?;
+    tell(world, key, own_comments, outcome, run).await?;
     if matches!(outcome, Outcome::Superseded { .. }) {
         return Ok(());
     }
-    let mut memory = services.tickets.memory(&ticket.key).await?;
+    let mut memory = world.tickets().memory(key).await?;
     let seen = memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH);
     memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: Timestamp::now() }, seen);
-    services.tickets.write_memory(&ticket.key, &memory).await
+    world.tickets().write_memory(key, &memory).await
 }
 
 /// Tells the ticket why its run failed for good. Gives the reason as it is kept with the task: what could not be told
 /// stands in it.
-pub async fn failed(services: &Services, task: &Task, reason: String, attempts: u32) -> String {
-    if !routing::is_ours(&services.config.routes, &task.ticket) {
+pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u32) -> String {
+    if !routing::is_ours(&world.config().routes, &task.ticket) {
         return reason;
     }
     let comment = text::failure_comment(&reason, attempts, task.id);
-    match say(services, &task.ticket, FAILURE, task.id, &comment).await {
+    match say(world, &task.ticket, FAILURE, task.id, &comment).await {
         Ok(()) => reason,
         Err(error) => {
-            let why = services.redactor.redact(&format!("{error:#}")).into_owned();
+            let why = world.redactor().redact(&format!("{error:#}")).into_owned();
             tracing::error!(why, "the ticket could not be told");
             format!("{reason} (the ticket could not be told: {why})")
         }
@@ -193,12 +199,12 @@ pub async fn failed(services: &Services, task: &Task, reason: String, attempts: 
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn mark(services: &Services, claimed: &Claimed, outcome: &Outcome) -> anyhow::Result<()> {
+pub async fn mark(world: &dyn World, claimed: &Claimed, outcome: &Outcome) -> anyhow::Result<()> {
     // Read again: a cancel request may have been left on the ticket while the run was busy.
-    let mut memory = services.tickets.memory(&claimed.task.ticket).await?;
+    let mut memory = world.tickets().memory(&claimed.task.ticket).await?;
     let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: Timestamp::now() };
     memory.mark_end(mark, claimed.seen);
-    services.tickets.write_memory(&claimed.task.ticket, &memory).await
+    world.tickets().write_memory(&claimed.task.ticket, &memory).await
 }
 
 fn outcome(published: &Published) -> Outcome {
