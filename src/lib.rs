@@ -31,5 +31,7 @@ pub mod tickets;
 
 pub mod doctor;
 
+pub mod program;
+
 #[cfg(test)]
 mod testing;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use jira_agent::config::Config;
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
+use jira_agent::program::BadInput;
 use serde_json::json;
 
 use crate::cli::{ApplyArgs, ContextArgs};
@@ -15,11 +16,6 @@ use crate::edit::{self, Change, PathRules};
 use crate::search::{self, Query};
 use crate::steps::context;
 use crate::tree::{DirTree, FileSource as _};
-
-/// Input that cannot be used: a directory that is none, a reply that does not apply.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadInput(pub String);
 
 /// Prints what the model would be shown.
 ///

@@ -34,6 +34,7 @@ fn ticket() -> Ticket {
             comment("Ann \"Boss\"", "Only the \u{202e}cart, please."),
         ],
         updated_at: Timestamp::UNIX_EPOCH,
+        own_comments: vec![],
         memory: TicketMemory::default(),
     }
 }
