@@ -7,10 +7,10 @@ use super::lines::{Ending, Line, TextFile};
 use super::locate::{Laxness, Located, locate, places, replacement};
 use super::nearest::nearest;
 use super::parse::{BlockAction, EditBlock};
-use super::patch::{Change, Patch};
+use super::patch::Patch;
 use super::paths::{PathProblem, PathRules, admit, normalise};
 use super::rejection::{BlockFailure, FailureReason, Rejection};
-use crate::tree::{FileMode, FileSource};
+use crate::tree::{Change, FileMode, FileSource};
 
 /// One block that could be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
