@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::guards;
 use super::lines::{Ending, Line, TextFile};
-use super::locate::{Laxness, Located, locate, places, replacement};
-use super::nearest::nearest;
+use super::locate::{Laxness, Located, locate, places, replacement, trimmed};
+use super::nearest::{Effort, nearest};
 use super::parse::{BlockAction, EditBlock};
 use super::patch::Patch;
 use super::paths::{PathProblem, PathRules, admit, normalise};
@@ -46,6 +46,8 @@ pub(super) struct Draft {
     pub(super) owed: Vec<String>,
     /// Files that an earlier reply created; a later one may write them anew.
     remade: BTreeSet<String>,
+    /// What may still be spent on help with blocks of this reply that do not apply.
+    effort: Effort,
 }
 
 /// A file that blocks have touched.
@@ -74,6 +76,7 @@ impl Draft {
         let desk = Desk { files, shown, rules };
         let mut failures = Vec::new();
         let is_new = |(path, touched): (&String, &Touched)| touched.before.is_none().then(|| path.clone());
+        self.effort = Effort::default();
         self.remade = self.touched.iter().filter_map(is_new).collect();
         for block in blocks {
             let path = match normalise(&block.path, |path| self.is_known(&desk, path)) {
@@ -189,10 +192,12 @@ impl Draft {
         let mut touched = self.take(desk, path, false)?;
         let edited = match &touched.now {
             None => Err(FailureReason::Deleted),
-            Some(file) => edited(path, file, search, replace).and_then(|(file, laxness)| {
-                within_limit(&file, desk.rules)?;
-                Ok((file, laxness))
-            }),
+            Some(file) => {
+                edited(path, file, (search, replace), &mut self.effort).and_then(|(file, laxness)| {
+                    within_limit(&file, desk.rules)?;
+                    Ok((file, laxness))
+                })
+            }
         };
         let result = match edited {
             Ok((file, laxness)) => {
@@ -200,7 +205,7 @@ impl Draft {
                 Ok(laxness)
             }
             Err(FailureReason::NotFound { nearest, already_at, .. }) => {
-                let elsewhere = desk.file_with(path, search);
+                let elsewhere = desk.file_with(path, search, &mut self.effort);
                 Err(FailureReason::NotFound { nearest, already_at, elsewhere })
             }
             Err(reason) => Err(reason),
@@ -281,29 +286,32 @@ impl Desk<'_> {
     }
 
     /// Another shown file that has these lines.
-    fn file_with(&self, path: &str, search: &[String]) -> Option<String> {
+    fn file_with(&self, path: &str, search: &[String], effort: &mut Effort) -> Option<String> {
         if search.iter().map(|line| line.trim().len()).sum::<usize>() < 12 {
             return None;
         }
-        let has_them = |other: &&String| {
-            let is_small =
-                self.files.entry(other).is_some_and(|entry| entry.size <= self.rules.max_file_bytes as u64);
+        let mut has_them = |other: &&String| {
+            let size = self.files.entry(other).and_then(|entry| usize::try_from(entry.size).ok());
+            let is_small = size.is_some_and(|size| size <= self.rules.max_file_bytes);
             is_small
+                && effort.spend(size.unwrap_or_default() / BYTES_PER_COMPARISON)
                 && self.files.read(other).is_some_and(|content| {
-                    TextFile::parse(&content.bytes).is_ok_and(|file| {
-                        !places(&file.lines, search, |real, written| real.trim() == written.trim()).is_empty()
-                    })
+                    TextFile::parse(&content.bytes)
+                        .is_ok_and(|file| !places(&file.lines, search, trimmed).is_empty())
                 })
         };
-        self.shown.iter().filter(|other| *other != path).take(50).find(has_them).cloned()
+        self.shown.iter().filter(|other| *other != path).take(50).find(&mut has_them).cloned()
     }
 }
+
+/// Reading so many bytes costs as much as comparing two lines.
+const BYTES_PER_COMPARISON: usize = 64;
 
 fn edited(
     path: &str,
     file: &TextFile,
-    search: &[String],
-    replace: &[String],
+    (search, replace): (&[String], &[String]),
+    effort: &mut Effort,
 ) -> Result<(TextFile, Laxness), FailureReason> {
     let (start, laxness) = match locate(&file.lines, search) {
         Located::One { start, laxness } => (start, laxness),
@@ -313,10 +321,10 @@ fn edited(
             });
         }
         Located::Nowhere => {
-            let there = places(&file.lines, replace, |real, written| real.trim() == written.trim());
+            let there = places(&file.lines, replace, trimmed);
             let is_telling = replace.iter().any(|line| line.trim().len() > 3);
             return Err(FailureReason::NotFound {
-                nearest: nearest(&file.lines, search).map(Into::into),
+                nearest: nearest(&file.lines, search, effort).map(Into::into),
                 already_at: there.first().filter(|_| is_telling).map(|start| start + 1),
                 elsewhere: None,
             });

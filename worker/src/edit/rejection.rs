@@ -275,7 +275,7 @@ impl BlockFailure {
                 }
                 match nearest {
                     Some(real) => self.show(told, "The most similar lines", real),
-                    None => told.say("No lines of the file resemble them.\n"),
+                    None => told.say("No lines were found that resemble them.\n"),
                 }
             }
             FailureReason::Indentation { real } => self.show(told, "The lines", real),
