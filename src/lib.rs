@@ -27,5 +27,8 @@ pub mod jira;
 
 pub mod doctor;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod testing;

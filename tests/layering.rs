@@ -32,7 +32,7 @@ const CRATES: &[Crate] = &[
             &["testing"],
             &["queue", "jira", "github"],
             &["exit"],
-            &["doctor"],
+            &["doctor", "fuzzing"],
             &["lib"],
         ],
         below: &[],

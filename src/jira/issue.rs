@@ -126,7 +126,7 @@ pub(super) fn issue_call(key: &IssueKey, fields: &str) -> Call {
 }
 
 /// `None` for a comment without a readable time, which no version of Jira sends.
-fn comment(comment: &wire::Comment) -> Option<Comment> {
+pub(super) fn comment(comment: &wire::Comment) -> Option<Comment> {
     let created_at = wire::moment(&comment.created)?;
     let author = comment.author.as_ref();
     Some(Comment {
@@ -139,7 +139,7 @@ fn comment(comment: &wire::Comment) -> Option<Comment> {
     })
 }
 
-fn memory(key: &IssueKey, properties: &Value) -> TicketMemory {
+pub(super) fn memory(key: &IssueKey, properties: &Value) -> TicketMemory {
     match &properties[PROPERTY] {
         Value::Null => TicketMemory::default(),
         value => serde_json::from_value(value.clone()).unwrap_or_else(|error| {

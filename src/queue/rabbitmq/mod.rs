@@ -9,6 +9,8 @@ mod control;
 mod dead;
 mod declare;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod lease;
 mod message;
 mod publish;
