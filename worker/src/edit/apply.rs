@@ -46,8 +46,6 @@ pub(super) struct Draft {
     pub(super) owed: Vec<String>,
     /// Files that an earlier reply created; a later one may write them anew.
     remade: BTreeSet<String>,
-    /// What may still be spent on help with blocks of this reply that do not apply.
-    effort: Effort,
 }
 
 /// A file that blocks have touched.
@@ -63,6 +61,8 @@ struct Desk<'a> {
     files: &'a dyn FileSource,
     shown: &'a BTreeSet<String>,
     rules: &'a PathRules,
+    /// What may still be spent on help with blocks of this reply that do not apply.
+    effort: Effort,
 }
 
 impl Draft {
@@ -73,10 +73,9 @@ impl Draft {
         rules: &PathRules,
         blocks: Vec<EditBlock>,
     ) -> Result<Patch, Rejection> {
-        let desk = Desk { files, shown, rules };
+        let desk = Desk { files, shown, rules, effort: Effort::default() };
         let mut failures = Vec::new();
         let is_new = |(path, touched): (&String, &Touched)| touched.before.is_none().then(|| path.clone());
-        self.effort = Effort::default();
         self.remade = self.touched.iter().filter_map(is_new).collect();
         for block in blocks {
             let path = match normalise(&block.path, |path| self.is_known(&desk, path)) {
@@ -192,12 +191,10 @@ impl Draft {
         let mut touched = self.take(desk, path, false)?;
         let edited = match &touched.now {
             None => Err(FailureReason::Deleted),
-            Some(file) => {
-                edited(path, file, (search, replace), &mut self.effort).and_then(|(file, laxness)| {
-                    within_limit(&file, desk.rules)?;
-                    Ok((file, laxness))
-                })
-            }
+            Some(file) => edited(path, file, (search, replace), &desk.effort).and_then(|(file, laxness)| {
+                within_limit(&file, desk.rules)?;
+                Ok((file, laxness))
+            }),
         };
         let result = match edited {
             Ok((file, laxness)) => {
@@ -205,7 +202,7 @@ impl Draft {
                 Ok(laxness)
             }
             Err(FailureReason::NotFound { nearest, already_at, .. }) => {
-                let elsewhere = desk.file_with(path, search, &mut self.effort);
+                let elsewhere = desk.file_with(path, search);
                 Err(FailureReason::NotFound { nearest, already_at, elsewhere })
             }
             Err(reason) => Err(reason),
@@ -286,21 +283,21 @@ impl Desk<'_> {
     }
 
     /// Another shown file that has these lines.
-    fn file_with(&self, path: &str, search: &[String], effort: &mut Effort) -> Option<String> {
+    fn file_with(&self, path: &str, search: &[String]) -> Option<String> {
         if search.iter().map(|line| line.trim().len()).sum::<usize>() < 12 {
             return None;
         }
-        let mut has_them = |other: &&String| {
+        let has_them = |other: &&String| {
             let size = self.files.entry(other).and_then(|entry| usize::try_from(entry.size).ok());
             let is_small = size.is_some_and(|size| size <= self.rules.max_file_bytes);
             is_small
-                && effort.spend(size.unwrap_or_default() / BYTES_PER_COMPARISON)
+                && self.effort.spend(size.unwrap_or_default() / BYTES_PER_COMPARISON)
                 && self.files.read(other).is_some_and(|content| {
                     TextFile::parse(&content.bytes)
                         .is_ok_and(|file| !places(&file.lines, search, trimmed).is_empty())
                 })
         };
-        self.shown.iter().filter(|other| *other != path).take(50).find(&mut has_them).cloned()
+        self.shown.iter().filter(|other| *other != path).take(50).find(has_them).cloned()
     }
 }
 
@@ -311,7 +308,7 @@ fn edited(
     path: &str,
     file: &TextFile,
     (search, replace): (&[String], &[String]),
-    effort: &mut Effort,
+    effort: &Effort,
 ) -> Result<(TextFile, Laxness), FailureReason> {
     let (start, laxness) = match locate(&file.lines, search) {
         Located::One { start, laxness } => (start, laxness),

@@ -221,7 +221,7 @@ mod tests {
         ] {
             assert_eq!(places(&file, &owned(search), trimmed), starts, "{search:?}");
         }
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let file = vec![line("a"); 100_000];
         let mut search = owned(&vec!["a"; 20_000]);
         search.push("b".to_owned());

@@ -1,5 +1,6 @@
 //! The real lines nearest to a SEARCH that was not found, so that the model can copy them.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::lines::{Line, is_blank};
@@ -23,26 +24,26 @@ const MOST_COMPARISONS: usize = 1_500_000;
 /// thousand searches.
 #[derive(Debug)]
 pub(super) struct Effort {
-    left: usize,
+    left: Cell<usize>,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { left: MOST_COMPARISONS }
+        Self { left: Cell::new(MOST_COMPARISONS) }
     }
 }
 
 impl Effort {
     /// Whether there was so much left, which is spent now.
-    pub(super) fn spend(&mut self, comparisons: usize) -> bool {
-        let left = self.left.checked_sub(comparisons);
-        self.left = left.unwrap_or(self.left);
+    pub(super) fn spend(&self, comparisons: usize) -> bool {
+        let left = self.left.get().checked_sub(comparisons);
+        self.left.set(left.unwrap_or(self.left.get()));
         left.is_some()
     }
 }
 
 /// The window of the file that is most like these lines, with two lines around it.
-pub(super) fn nearest(file: &[Line], search: &[String], effort: &mut Effort) -> Option<Excerpt> {
+pub(super) fn nearest(file: &[Line], search: &[String], effort: &Effort) -> Option<Excerpt> {
     let first_seen = search.iter().position(|line| !is_blank(line))?;
     let search: Vec<_> = search.iter().skip(first_seen).take(COMPARED).map(|line| Pairs::of(line)).collect();
     if !effort.spend(search.len().saturating_mul(file.len())) {
@@ -116,21 +117,20 @@ mod tests {
         let text = text.replace("line_30();", "let total = price * quantity;");
         let file = TextFile::parse(text.as_bytes()).unwrap();
         let excerpt =
-            nearest(&file.lines, &["let total = price + quantity;".to_owned()], &mut Effort::default())
-                .unwrap();
+            nearest(&file.lines, &["let total = price + quantity;".to_owned()], &Effort::default()).unwrap();
         assert_eq!(excerpt.first_line, 28);
         assert_eq!(excerpt.lines.len(), 5);
         assert_eq!(excerpt.lines[2], "let total = price * quantity;");
-        assert_eq!(nearest(&file.lines, &["zzz qqq xxx".to_owned()], &mut Effort::default()), None);
-        assert_eq!(nearest(&file.lines, &[String::new()], &mut Effort::default()), None);
+        assert_eq!(nearest(&file.lines, &["zzz qqq xxx".to_owned()], &Effort::default()), None);
+        assert_eq!(nearest(&file.lines, &[String::new()], &Effort::default()), None);
     }
 
     #[test]
     fn help_ends_when_its_effort_is_spent() {
         let file = TextFile::parse(&b"total();\n".repeat(1000)).unwrap();
         let search = ["total(1);".to_owned()];
-        let mut effort = Effort { left: 2500 };
-        let helped = std::iter::repeat_with(|| nearest(&file.lines, &search, &mut effort).is_some());
+        let effort = Effort { left: Cell::new(2500) };
+        let helped = std::iter::repeat_with(|| nearest(&file.lines, &search, &effort).is_some());
         assert_eq!(helped.take(4).collect::<Vec<_>>(), [true, true, false, false]);
     }
 }

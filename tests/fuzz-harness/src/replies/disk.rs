@@ -45,7 +45,7 @@ fn lay_out(files: &MemoryTree, root: &Path) -> std::io::Result<()> {
         match entry.mode {
             FileMode::Gitlink => fs::create_dir_all(path.join(".git"))?,
             FileMode::Symlink => {
-                std::os::unix::fs::symlink(String::from_utf8_lossy(&content).as_ref(), path)?
+                std::os::unix::fs::symlink(String::from_utf8_lossy(&content).as_ref(), path)?;
             }
             FileMode::Regular | FileMode::Executable => fs::write(path, content)?,
         }
