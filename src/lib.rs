@@ -4,6 +4,7 @@ pub mod domain;
 
 pub mod exit;
 pub mod output;
+pub mod progress;
 pub mod secret;
 
 pub mod config;
@@ -11,6 +12,7 @@ pub mod redact;
 pub mod retry;
 pub mod routing;
 pub mod shutdown;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 
@@ -24,6 +26,8 @@ mod sticky;
 
 pub mod github;
 pub mod jira;
+
+pub mod tickets;
 
 pub mod doctor;
 

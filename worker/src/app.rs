@@ -11,25 +11,32 @@ use jira_agent::github::GitHub;
 use jira_agent::http::Http;
 use jira_agent::jira::Jira;
 use jira_agent::output;
+use jira_agent::queue::tiers::Tiers;
 use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
+use jira_agent::status::StatusServer;
 use jira_agent::telemetry;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::cli::{Cli, Command, RunArgs, TicketArgs};
 use crate::consumer::{self, Stopped, Until, Worker};
-use crate::failure::{self, Disposition};
+use crate::failure::{self, Failure};
 use crate::git::Transfers;
+use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::offline::{self, BadInput};
 use crate::pipeline::{self, Attempt};
+use crate::probe::Probe;
+use crate::recall::{Listener, Recall};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::{self, claim::LeaseSource};
-use crate::tickets::Tickets;
 use crate::workspace_dir;
+use crate::world::World as _;
+use jira_agent::tickets::Tickets;
 
 /// Runs the program.
 #[must_use]
@@ -72,7 +79,7 @@ fn needs(command: &Command) -> Option<Needs> {
 async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
     match cli.command {
         Command::Run(args) => consume(args, config, redactor).await,
-        Command::Ticket(args) => ticket(args, config, redactor).await,
+        Command::Ticket(args) => ticket(args, config, redactor, None).await,
         Command::Context(args) => offline::context(&args, &config),
         Command::Apply(args) => offline::apply(&args, &config),
         Command::Doctor(args) => jira_agent::doctor::run(&config, &redactor, args.json).await,
@@ -92,9 +99,18 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
     };
     let github = GitHub::new(&config.github, http.clone());
     let model = Model::new(&config.model, http).context("section [model]")?;
+    let breaker = Breaker::new(&Tiers::new(&config.queue.retry_delays));
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let transfers = Transfers::new(program, &config.http);
-    Ok(Arc::new(Services { tickets: Tickets::new(jira, github), model, transfers, redactor, config }))
+    Ok(Arc::new(Services {
+        tickets: Tickets::new(jira, github),
+        model,
+        transfers,
+        breaker,
+        metrics: Metrics::default(),
+        redactor,
+        config,
+    }))
 }
 
 async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
@@ -103,8 +119,14 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
     let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
+    let (config, http) = (&services.config, Http::new(&services.config.http, shutdown.token())?);
+    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
+        tracing::info!("{words}");
+    }
     let until = Until { once: args.once, idle: args.idle_exit };
-    let worker = Worker::new(services, queue.clone(), shutdown.token());
+    let probe = Probe::new(services.clone(), shutdown.token());
+    let _server = serve(&services.config.worker.listen, probe.clone()).await;
+    let worker = Worker::new(services, queue.clone(), shutdown.token()).probed(probe);
     // In a task, where the queue's own tasks are: a delivery then wakes one thread on its way and not two.
     let running = tokio::spawn(async move { worker.run(until).await });
     let stopped = running.await.unwrap_or_else(|ended| match ended.try_into_panic() {
@@ -120,8 +142,25 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     Ok(ExitStatus::Done)
 }
 
+/// Serves probes and metrics where the settings say; a port that is taken is no reason not to work.
+pub async fn serve(address: &str, probe: Arc<Probe>) -> Option<StatusServer> {
+    if address.is_empty() {
+        return None;
+    }
+    match StatusServer::start(address, probe).await {
+        Ok(server) => {
+            tracing::info!(address = %server.address(), "probes and metrics are served");
+            Some(server)
+        }
+        Err(error) => {
+            tracing::warn!(address, %error, "no probes and metrics: another program may listen there; set worker.listen");
+            None
+        }
+    }
+}
+
 /// Removes the workspaces of workers that died.
-async fn sweep(services: &Services) {
+pub async fn sweep(services: &Services) {
     let root = steps::workspace::root(services);
     match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
         Ok(Ok(0)) | Err(_) => {}
@@ -130,7 +169,16 @@ async fn sweep(services: &Services) {
     }
 }
 
-async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+/// Works on one ticket, here and now, and tells how it ended; events are shown to `observer` as they happen.
+///
+/// # Errors
+/// When the key, the repository or a setting cannot be used, or the queue is away.
+pub async fn ticket(
+    args: TicketArgs,
+    config: Config,
+    redactor: Redactor,
+    observer: Option<Observer>,
+) -> anyhow::Result<ExitStatus> {
     let key = args.key.parse().map_err(|error: InvalidId| BadInput(error.to_string()))?;
     let repository = args.repo.as_deref().map(str::parse).transpose();
     let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
@@ -153,7 +201,7 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
     };
     output::note(&format!("run {} of {}", task.id, task.ticket));
-    let end = one_run(&services, task.clone(), queue.clone(), None, &shutdown.token()).await;
+    let end = one_run(&services, task.clone(), queue.clone(), observer, &shutdown.token()).await;
     let status = report(&services, &task, end, args.json).await;
     if let Some(queue) = queue {
         queue.close().await;
@@ -173,22 +221,24 @@ pub async fn one_run(
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
+    let listener = queue.clone().map(Listener::start);
+    let mut recall = listener.as_ref().map_or_else(|| Recall::none(&task), |listener| listener.about(&task));
     let mut log = RunLog::new(&task, 1, services.redactor.clone(), queue.clone(), observer);
     let deadline = services.config.worker.run_deadline;
     let cancel = CancellationToken::new();
     let run = task.id;
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
     let result = tokio::select! {
-        result = pipeline::run(services, task, leases, &mut log, &cancel) => result,
-        () = tokio::time::sleep(deadline) => Err(failure::Transient(format!(
-            "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
-        )).into()),
+        result = pipeline::run(services, task, leases, &mut log, &cancel, &mut recall) => result,
+        () = tokio::time::sleep(deadline) => Err(consumer::too_long(deadline)),
         () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),
     };
+    // Where it died is asked of a delivery only.
+    services.forget_step(run);
     if let Err(error) = &result
-        && failure::classify(error) == Disposition::DeadLetter
+        && failure::classify(error) == Failure::Permanent
     {
         let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
         log.record(EventKind::Failed, serde_json::json!({ "reason": reason })).await;
@@ -245,8 +295,8 @@ fn status_of_run(error: &anyhow::Error) -> ExitStatus {
         return queue.into();
     }
     match failure::classify(error) {
-        Disposition::Retry { .. } => ExitStatus::TryLater,
-        Disposition::DeadLetter => ExitStatus::Failed,
+        Failure::Permanent => ExitStatus::Failed,
+        _ => ExitStatus::TryLater,
     }
 }
 
@@ -262,7 +312,9 @@ fn sentence(outcome: &Outcome) -> String {
     }
 }
 
-fn status_of(error: &anyhow::Error) -> ExitStatus {
+/// The exit code for what ended the program.
+#[must_use]
+pub fn status_of(error: &anyhow::Error) -> ExitStatus {
     for cause in error.chain() {
         if cause.is::<ConfigError>() {
             return ExitStatus::Config;
