@@ -33,5 +33,8 @@ pub mod doctor;
 
 pub mod program;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod testing;

@@ -32,7 +32,7 @@ const CRATES: &[Crate] = &[
             &["testing"],
             &["queue", "jira", "github"],
             &["exit", "tickets"],
-            &["doctor", "program"],
+            &["doctor", "fuzzing", "program"],
             &["lib"],
         ],
         below: &[],

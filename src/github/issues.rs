@@ -111,7 +111,7 @@ impl GitHub {
 
 /// Whether the product wrote it: by our login and with a marker. The login alone may be a person's, who uses their
 /// own token.
-fn is_ours(comment: &wire::Comment, login: &AccountId) -> bool {
+pub(super) fn is_ours(comment: &wire::Comment, login: &AccountId) -> bool {
     by(comment, login) && comment.body.trim_start().starts_with("<!-- jira-agent:")
 }
 
@@ -122,7 +122,7 @@ fn marker(comment: &wire::Comment) -> Option<CommentMarker> {
 }
 
 /// `None` for a comment without a readable time, which GitHub does not send.
-fn comment(comment: &wire::Comment) -> Option<Comment> {
+pub(super) fn comment(comment: &wire::Comment) -> Option<Comment> {
     let created_at = comment.created_at.parse().ok()?;
     let author = comment.user.as_ref().and_then(wire::User::account);
     Some(Comment {

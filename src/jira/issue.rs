@@ -144,7 +144,7 @@ pub(super) fn issue_call(key: &IssueKey, fields: &str) -> Call {
 }
 
 /// `None` for a comment without a readable time, which no version of Jira sends.
-fn comment(comment: &wire::Comment) -> Option<Comment> {
+pub(super) fn comment(comment: &wire::Comment) -> Option<Comment> {
     let created_at = wire::moment(&comment.created)?;
     let author = comment.author.as_ref();
     Some(Comment {
@@ -168,7 +168,7 @@ fn marker(comment: &wire::Comment) -> Option<CommentMarker> {
     CommentMarker::from_key(property.value["marker"].as_str()?)
 }
 
-fn memory(key: &IssueKey, properties: &Value) -> TicketMemory {
+pub(super) fn memory(key: &IssueKey, properties: &Value) -> TicketMemory {
     let memory: Option<TicketMemory> = property(key, properties, PROPERTY);
     TicketMemory { cancel: property(key, properties, CANCEL_PROPERTY), ..memory.unwrap_or_default() }
 }

@@ -7,6 +7,8 @@ pub mod adf;
 mod call;
 mod comments;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod issue;
 mod links;
 mod search;
