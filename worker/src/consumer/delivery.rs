@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
 use serde_json::{Value, json};
@@ -53,7 +52,8 @@ impl Worker {
         let mut task = body.task;
         if !body.had_id {
             // Published again with an id first, so that a redelivery is the same run.
-            task.requested_at.get_or_insert(delivery.info.first_published.unwrap_or_else(Timestamp::now));
+            task.requested_at
+                .get_or_insert(delivery.info.first_published.unwrap_or_else(|| self.world.now()));
             tracing::info!(run.id = %task.id, ticket.key = %task.ticket, "a task without an id gets one");
             settled(delivery.normalise(&task).await, "normalising");
             return Handled::GoOn;
@@ -70,6 +70,7 @@ impl Worker {
         let mut work = std::pin::pin!(self.attempt(delivery, task).instrument(span));
         // Cancel-safe: the work goes on below when the shutdown comes first.
         tokio::select! {
+            biased;
             handled = &mut work => handled,
             () = self.shutdown.cancelled() => {
                 // Not after the run: the broker would hand out the next task as soon as this one is settled.
@@ -193,7 +194,7 @@ impl Worker {
 
     fn settlement(&self, failure: Failure, delivery: &Delivery) -> Settlement {
         let max_attempts = self.world.config().worker.max_attempts;
-        let rules = Rules { tiers: self.tiers.clone(), max_attempts, now: Timestamp::now() };
+        let rules = Rules { tiers: self.tiers.clone(), max_attempts, now: self.world.now() };
         failure::settlement(failure, &delivery.info, &rules)
     }
 

@@ -1,6 +1,5 @@
 //! Claim: read the ticket, find its repository, take the lease, and see whether there is anything to do.
 
-use jiff::Timestamp;
 use jira_agent::config::Config;
 use jira_agent::domain::{Mode, Outcome, RepoUrl, RunMark, Task, Ticket, TriggerKind};
 use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
@@ -61,7 +60,7 @@ pub async fn claim(
     let config = world.config();
     // Nothing is read from, let alone written to, a repository that is not among the routes.
     routing::allowed(&config.routes, &task).map_err(|named| not_allowed(&named))?;
-    let seen = Timestamp::now();
+    let seen = world.now();
     let mut ticket = world.tickets().read(&task.ticket).await?;
     if let Some(mark) = ticket.memory.end_of(task.id) {
         return Ok(Claim::AlreadyEnded(mark.clone()));
@@ -200,6 +199,7 @@ pub fn describe(route: &Route) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use jira_agent::domain::{CancelRequest, TicketMemory, Trigger};
 
     use super::*;

@@ -139,7 +139,7 @@ pub async fn close(world: &dyn World, key: &TicketKey, outcome: &Outcome, run: T
     }
     let mut memory = world.tickets().memory(key).await?;
     let seen = memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH);
-    memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: Timestamp::now() }, seen);
+    memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: world.now() }, seen);
     world.tickets().write_memory(key, &memory).await
 }
 
@@ -167,7 +167,7 @@ pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u3
 pub async fn mark(world: &dyn World, claimed: &Claimed, outcome: &Outcome) -> anyhow::Result<()> {
     // Read again: a cancel request may have been left on the ticket while the run was busy.
     let mut memory = world.tickets().memory(&claimed.task.ticket).await?;
-    let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: Timestamp::now() };
+    let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: world.now() };
     memory.mark_end(mark, claimed.seen);
     world.tickets().write_memory(&claimed.task.ticket, &memory).await
 }
