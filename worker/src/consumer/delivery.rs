@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
+use jira_agent::routing;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -144,11 +145,7 @@ impl Worker {
                 crash::point("consume:acked");
                 handled
             }
-            Attempt::AlreadyEnded => {
-                tracing::info!("the run has ended before; the task is acknowledged");
-                log.flush().await;
-                settled(delivery.ack().await, "acknowledging")
-            }
+            Attempt::AlreadyEnded => already_ended(delivery, log).await,
             Attempt::Busy => {
                 let reason = "another worker works on this ticket".to_owned();
                 self.settle(delivery, task, Failure::LeaseHeld, reason, log).await
@@ -166,14 +163,7 @@ impl Worker {
             return self.settle(delivery, task, Failure::WorkerDied, reason, log).await;
         }
         let reason = format!("the worker died {died} times{at}");
-        // It may have died in the very last moment: then the ticket holds the result, and there is nothing to tell.
-        match pipeline::end_before(&*self.world, task, log).await {
-            Ok(true) => self.conclude(delivery, task, Attempt::AlreadyEnded, log).await,
-            Ok(false) | Err(_) => {
-                self.world.forget_step(task.id);
-                self.bury(delivery, task, Death { reason, step }, log).await
-            }
-        }
+        self.bury(delivery, task, Death { reason, step }, log).await
     }
 
     async fn settle_error(
@@ -228,13 +218,36 @@ impl Worker {
 
     /// Tells the ticket why the run failed, then parks the task for people.
     async fn bury(&self, delivery: Delivery, task: &Task, death: Death, log: &mut RunLog) -> Handled {
-        tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
-        let reason = report::failed(&*self.world, task, death.reason, delivery.info.attempt).await;
+        let lost = delivery.lost();
+        let (world, attempt) = (&*self.world, delivery.info.attempt);
+        let telling = async {
+            // The very last effect may have taken hold although its worker died or its answer was lost: then the ticket
+            // holds the result, and there is no failure to tell.
+            let is_ours = routing::is_ours(&world.config().routes, &task.ticket);
+            if is_ours && pipeline::end_before(world, task, log).await.unwrap_or(false) {
+                return None;
+            }
+            tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
+            world.forget_step(task.id);
+            Some(report::failed(world, task, death.reason, attempt).await)
+        };
+        // Cancel-safe: telling the ticket again changes nothing.
+        let reason = tokio::select! {
+            biased;
+            () = lost.cancelled() => {
+                tracing::warn!("the connection to the queue is gone: another worker decides over the task");
+                return Handled::GoOn;
+            }
+            reason = telling => reason,
+        };
+        let Some(reason) = reason else {
+            return already_ended(delivery, log).await;
+        };
         crash::point("consume:told");
         let data = json!({ "reason": reason, "step": death.step });
         log.record(EventKind::Failed, data.clone()).await;
         log.flush().await;
-        let death = Death { reason, ..death };
+        let death = Death { reason, step: death.step };
         let handled = settled(delivery.dead_letter(&death).await, "dead-lettering");
         if handled == Handled::Settled {
             log.record(EventKind::DeadLettered, data).await;
@@ -242,6 +255,13 @@ impl Worker {
         }
         handled
     }
+}
+
+/// Forgets a task whose run has ended before.
+async fn already_ended(delivery: Delivery, log: &mut RunLog) -> Handled {
+    tracing::info!("the run has ended before; the task is acknowledged");
+    log.flush().await;
+    settled(delivery.ack().await, "acknowledging")
 }
 
 fn retry_data(reason: &str, after: Duration, counts: Counts, breaker: &Breaker) -> Value {

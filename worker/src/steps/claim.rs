@@ -21,14 +21,6 @@ pub enum LeaseSource<'run> {
     Nobody,
 }
 
-impl LeaseSource<'_> {
-    /// Whether the broker has never handed this task out before.
-    fn is_first_delivery(&self) -> bool {
-        matches!(self, Self::Delivery(Delivery { info, .. })
-            if info.attempt == 1 && info.delivery_count == 0 && !info.redelivered)
-    }
-}
-
 /// The step's answer.
 #[derive(Debug)]
 pub enum Claim {
@@ -96,13 +88,8 @@ pub async fn claim(
         return Ok(Claim::End { outcome, lease });
     }
     let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
-    if let Some(reason) = &withdrawn
-        && leases.is_first_delivery()
-    {
-        // Nothing can have been done yet, so the repository need not be asked whether something was.
-        let outcome = Outcome::Superseded { reason: reason.clone() };
-        return Ok(Claim::End { outcome, lease });
-    }
+    // Whether a withdrawn run has had an effect is seen on its branch alone: a task that was given back by a drain, or
+    // that has waited, looks like a new one.
     crash::point("claim:done");
     Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
 }

@@ -160,7 +160,7 @@ pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u3
     }
 }
 
-/// Sets the terminal marker and raises the watermark to what this run has seen.
+/// Sets the terminal marker, and raises the watermark to what this run has seen if it has acted on that.
 ///
 /// # Errors
 /// When the service does not answer or refuses.
@@ -168,7 +168,9 @@ pub async fn mark(world: &dyn World, claimed: &Claimed, outcome: &Outcome) -> an
     // Read again: a cancel request may have been left on the ticket while the run was busy.
     let mut memory = world.tickets().memory(&claimed.task.ticket).await?;
     let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: world.now() };
-    memory.mark_end(mark, claimed.seen);
+    let acted = !matches!(outcome, Outcome::Superseded { .. } | Outcome::Cancelled { .. });
+    let seen = if acted { claimed.seen } else { memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH) };
+    memory.mark_end(mark, seen);
     world.tickets().write_memory(&claimed.task.ticket, &memory).await
 }
 
