@@ -8,7 +8,12 @@
 //!
 //! `JIRA_AGENT_INTERLEAVINGS=1000000` explores more; `JIRA_AGENT_SEED=7` begins elsewhere.
 
-#![expect(clippy::unwrap_used, clippy::unimplemented, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::unimplemented,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and this one says what it has explored"
+)]
 
 mod execution;
 mod invariants;
@@ -24,7 +29,7 @@ use crate::schedule::{Choices, Explored, Source};
 use crate::sim::Variant;
 
 /// Interleavings of one run of the tests.
-const INTERLEAVINGS: usize = 12_000;
+const INTERLEAVINGS: usize = 10_000;
 /// Attempts of a task, except where it has one.
 const ATTEMPTS: u32 = 2;
 /// Deviations from the usual order in a random execution.
