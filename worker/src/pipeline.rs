@@ -9,12 +9,14 @@ use jira_agent::domain::{CancelRequest, EventKind, Mode, Outcome, Task, TaskId};
 use jira_agent::queue::Lease;
 use jira_agent::redact::Redactor;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::crash;
 use crate::failure::{InStep, Transient};
+use crate::metrics::Metrics;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::recall::Recall;
 use crate::run_log::RunLog;
@@ -51,7 +53,12 @@ pub async fn run(
     let key = task.ticket.clone();
     let stage = Stage { world, run };
     // A cancel request waits for the claim: who does not hold the lease must not write the ticket's memory.
-    let claim = stage.step("claim", SERVICES, claim::claim(world, task, log.attempt(), leases)).await?;
+    // Cancel-safe: a claim that is given up gives its lease back.
+    let claim = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(stopped()),
+        claim = stage.step("claim", SERVICES, claim::claim(world, task, log.attempt(), leases)) => claim?,
+    };
     let claimed = match claim {
         Claim::Ours(claimed) => *claimed,
         Claim::AlreadyEnded(mark) => {
@@ -100,6 +107,7 @@ async fn under_lease(
         biased;
         () = lost.cancelled() => return Err(Transient("the lease on the ticket was lost".to_owned()).into()),
         request = recall.cancelled() => request,
+        () = cancel.cancelled() => return Err(stopped()),
         result = world.work(claimed, log, cancel) => return result.map(Attempt::Ended),
     };
     tracing::warn!(by = %request.by, "the run is cancelled");
@@ -124,6 +132,10 @@ async fn end_cancelled(
     conclude(world, claimed, cancelled(request), log).await.map(Attempt::Ended)
 }
 
+fn stopped() -> anyhow::Error {
+    Transient("the run was stopped".to_owned()).into()
+}
+
 fn cancelled(request: CancelRequest) -> Outcome {
     Outcome::Cancelled { by: request.by.to_string() }
 }
@@ -146,6 +158,10 @@ impl World for Services {
 
     fn tickets(&self) -> &dyn TicketStore {
         &self.tickets
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     fn breaker(&self) -> &Breaker {
@@ -367,7 +383,10 @@ impl Stage<'_> {
                 Err(Transient(format!("it took longer than {} s", limit.as_secs())).into())
             })
         };
-        timed.instrument(tracing::info_span!("step", step = name)).await.context(InStep(name))
+        let begun = Instant::now();
+        let result = timed.instrument(tracing::info_span!("step", step = name)).await;
+        self.world.metrics().step_ended(name, begun.elapsed());
+        result.context(InStep(name))
     }
 }
 

@@ -6,6 +6,7 @@ use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
 use jira_agent::routing;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -27,9 +28,13 @@ pub(super) enum Handled {
     GoOn,
 }
 
+/// How long an interrupted run may take to give its lease back.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
 enum Interrupted {
     No(anyhow::Result<Attempt>),
     Lost,
+    TooLong,
     Drained,
 }
 
@@ -96,6 +101,9 @@ impl Worker {
                 return self.settle(delivery, &task, Failure::Outage(after), reason, &mut log).await;
             }
         };
+        let _busy = world.metrics().busy();
+        self.note_wait(&delivery);
+        let begun = Instant::now();
         let mut recall = self.listener.about(&task);
         let lost = delivery.lost();
         let cancel = lost.child_token();
@@ -103,35 +111,69 @@ impl Worker {
         let result = {
             let lease = LeaseSource::Delivery(&delivery);
             let work = pipeline::run(world, task.clone(), lease, &mut log, &cancel, &mut recall);
+            let mut work = std::pin::pin!(work);
             // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
-            tokio::select! {
+            let interrupted = tokio::select! {
                 biased;
                 () = lost.cancelled() => Interrupted::Lost,
-                result = work => Interrupted::No(result),
-                () = tokio::time::sleep(deadline) => Interrupted::No(Err(too_long(deadline))),
+                result = &mut work => Interrupted::No(result),
+                () = tokio::time::sleep(deadline) => Interrupted::TooLong,
                 () = drained(&self.shutdown, world.config().worker.drain_timeout) => Interrupted::Drained,
+            };
+            if matches!(interrupted, Interrupted::TooLong | Interrupted::Drained) {
+                // Whoever gets the task next should not find its lease held.
+                cancel.cancel();
+                // Cancel-safe: as above.
+                tokio::select! {
+                    biased;
+                    () = lost.cancelled() => {}
+                    _ = tokio::time::timeout(LETTING_GO, work) => {}
+                }
             }
+            interrupted
         };
-        cancel.cancel();
         world.forget_step(task.id);
         match result {
             // What the run made of a lost connection is not what happened.
             _ if lost.is_cancelled() => {
+                world.metrics().lost();
                 tracing::warn!(
                     "the connection to the queue is gone: the run stops, the task will be redelivered"
                 );
                 Handled::GoOn
             }
-            Interrupted::No(Ok(end)) => self.conclude(delivery, &task, end, &mut log).await,
-            Interrupted::No(Err(error)) => {
-                let reason = world.redactor().redact(&format!("{error:#}")).into_owned();
-                self.settle_error(delivery, &task, &error, reason, &mut log).await
+            Interrupted::No(Ok(end)) => {
+                let handled = self.conclude(delivery, &task, end.clone(), &mut log).await;
+                self.note_end(handled, &end, begun.elapsed());
+                handled
             }
+            Interrupted::No(Err(error)) => self.settle_error(delivery, &task, &error, &mut log).await,
+            Interrupted::TooLong => self.settle_error(delivery, &task, &too_long(deadline), &mut log).await,
             Interrupted::Lost => Handled::GoOn,
             Interrupted::Drained => {
                 let reason = "the worker was shut down before it could finish".to_owned();
                 self.settle(delivery, &task, Failure::Shutdown, reason, &mut log).await
             }
+        }
+    }
+
+    /// How long the task has waited for its first delivery.
+    fn note_wait(&self, delivery: &Delivery) {
+        let info = &delivery.info;
+        if let (Some(first), 1, 0) = (info.first_published, info.attempt, info.waits) {
+            let wait = self.world.now().duration_since(first);
+            self.world.metrics().waited(wait.try_into().unwrap_or_default());
+        }
+    }
+
+    fn note_end(&self, handled: Handled, end: &Attempt, took: Duration) {
+        let outcome = match end {
+            Attempt::Ended(outcome) => outcome.word(),
+            Attempt::AlreadyEnded => "already_ended",
+            Attempt::Busy => return,
+        };
+        if handled == Handled::Settled {
+            self.world.metrics().run_ended(outcome, Some(took));
         }
     }
 
@@ -171,9 +213,9 @@ impl Worker {
         delivery: Delivery,
         task: &Task,
         error: &anyhow::Error,
-        reason: String,
         log: &mut RunLog,
     ) -> Handled {
+        let reason = self.world.redactor().redact(&format!("{error:#}")).into_owned();
         let failure = failure::classify(error);
         let step = error.downcast_ref::<InStep>().map(|step| step.0.to_owned());
         match self.settlement(failure, &delivery) {
@@ -203,16 +245,27 @@ impl Worker {
                 tracing::warn!(reason, after_s, counts = ?counts, "the task waits for another attempt");
                 let data = retry_data(&reason, after, counts, self.world.breaker());
                 let handled = settled(delivery.retry(Retry { after, counts, reason }).await, "putting off");
+                self.note_return(handled, failure);
                 note_retry(log, handled, data).await;
                 handled
             }
             Settlement::Release => {
                 tracing::warn!(reason, "the task goes back to the queue");
                 let handled = settled(delivery.release(&reason).await, "giving back");
+                self.note_return(handled, failure);
                 note_retry(log, handled, json!({ "reason": reason })).await;
                 handled
             }
             Settlement::DeadLetter => self.bury(delivery, task, Death::new(reason), log).await,
+        }
+    }
+
+    fn note_return(&self, handled: Handled, failure: Failure) {
+        if handled == Handled::Settled {
+            self.world.metrics().retried(failure.word());
+            if failure == Failure::LeaseHeld {
+                self.world.metrics().contended();
+            }
         }
     }
 
@@ -221,6 +274,7 @@ impl Worker {
         let lost = delivery.lost();
         let (world, attempt) = (&*self.world, delivery.info.attempt);
         let telling = async {
+            world.forget_step(task.id);
             // The very last effect may have taken hold although its worker died or its answer was lost: then the ticket
             // holds the result, and there is no failure to tell.
             let is_ours = routing::is_ours(&world.config().routes, &task.ticket);
@@ -228,7 +282,6 @@ impl Worker {
                 return None;
             }
             tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
-            world.forget_step(task.id);
             Some(report::failed(world, task, death.reason, attempt).await)
         };
         // Cancel-safe: telling the ticket again changes nothing.
@@ -250,6 +303,8 @@ impl Worker {
         let death = Death { reason, step: death.step };
         let handled = settled(delivery.dead_letter(&death).await, "dead-lettering");
         if handled == Handled::Settled {
+            self.world.metrics().run_ended("failed", None);
+            self.world.metrics().died(death.step.as_deref());
             log.record(EventKind::DeadLettered, data).await;
             log.flush().await;
         }

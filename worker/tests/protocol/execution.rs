@@ -10,9 +10,11 @@ use std::time::Duration;
 use jira_agent::config::{Config, ConfigSources};
 use jira_agent::domain::{CancelRequest, Order, Task, TaskId, Trigger, TriggerKind};
 use jira_agent::queue::QueueError;
+use jira_agent::queue::tiers::Tiers;
 use jira_agent::redact::Redactor;
 use jira_agent_worker::breaker::Breaker;
 use jira_agent_worker::consumer::{Stopped, Until, Worker};
+use jira_agent_worker::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::outside::{Constants, SimWorld};
@@ -93,7 +95,7 @@ pub fn constants(max_attempts: u32) -> Arc<Constants> {
     config.routes = vec![toml::from_str("repo = 'https://github.com/acme/shop'\nmode = 'quickfix'").unwrap()];
     config.worker.max_attempts = max_attempts;
     config.worker.drain_timeout = Duration::from_mins(1);
-    Arc::new(Constants { config, redactor: Redactor::default() })
+    Arc::new(Constants { config, redactor: Redactor::default(), metrics: Metrics::default() })
 }
 
 /// Runs one execution to its rest. Gives what must not have happened.
@@ -137,7 +139,7 @@ fn start(shared: &Shared, constants: &Arc<Constants>, worker: usize) -> Process 
         shared: shared.clone(),
         worker,
         constants: constants.clone(),
-        breaker: Breaker::default(),
+        breaker: Breaker::new(&Tiers::new(&constants.config.queue.retry_delays)),
     };
     let queue = SimQueue { shared: shared.clone(), worker };
     let shutdown = CancellationToken::new();

@@ -16,6 +16,7 @@ use jira_agent::redact::Redactor;
 use jira_agent::sticky::{self, Board, Own, Trouble};
 use jira_agent_worker::breaker::Breaker;
 use jira_agent_worker::failure::Transient;
+use jira_agent_worker::metrics::Metrics;
 use jira_agent_worker::products::Claimed;
 use jira_agent_worker::run_log::RunLog;
 use jira_agent_worker::steps::report;
@@ -91,6 +92,7 @@ impl Outside {
 pub struct Constants {
     pub config: Config,
     pub redactor: Redactor,
+    pub metrics: Metrics,
 }
 
 /// The world as one worker sees it.
@@ -188,6 +190,10 @@ impl World for SimWorld {
 
     fn tickets(&self) -> &dyn TicketStore {
         self
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.constants.metrics
     }
 
     fn breaker(&self) -> &Breaker {
