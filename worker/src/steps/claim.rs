@@ -1,6 +1,5 @@
 //! Claim: read the ticket, find its repository, take the lease, and see whether there is anything to do.
 
-use jiff::Timestamp;
 use jira_agent::config::Config;
 use jira_agent::domain::{CommentMarker, Mode, Outcome, RepoUrl, RunMark, Task, Ticket, TriggerKind};
 use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
@@ -20,15 +19,6 @@ pub enum LeaseSource<'run> {
     Queue(&'run dyn TaskQueue),
     /// Nobody: only the fences at the effects hold.
     Nobody,
-}
-
-impl LeaseSource<'_> {
-    /// Whether the broker has never handed this task out before.
-    fn is_first_delivery(&self) -> bool {
-        matches!(self, Self::Delivery(Delivery { info, .. })
-            if info.attempt == 1 && info.waits == 0 && info.crashes == 0 && info.delivery_count == 0
-                && !info.redelivered && info.replayed_by.is_none())
-    }
 }
 
 /// The step's answer.
@@ -64,7 +54,7 @@ pub async fn claim(
     let config = world.config();
     // Nothing is read from, let alone written to, a repository that is not among the routes.
     routing::allowed(&config.routes, &task).map_err(|named| not_allowed(&named))?;
-    let seen = Timestamp::now();
+    let seen = world.now();
     let mut ticket = world.tickets().read(&task.ticket).await?;
     if let Some(mark) = ticket.memory.end_of(task.id) {
         return Ok(Claim::AlreadyEnded(mark.clone()));
@@ -104,13 +94,8 @@ pub async fn claim(
         return Ok(Claim::End { outcome, own_comments: ticket.own_comments, lease });
     }
     let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
-    if let Some(reason) = &withdrawn
-        && leases.is_first_delivery()
-    {
-        // Nothing can have been done yet, so the repository need not be asked whether something was.
-        let outcome = Outcome::Superseded { reason: reason.clone() };
-        return Ok(Claim::End { outcome, own_comments: ticket.own_comments, lease });
-    }
+    // Whether a withdrawn run has had an effect is seen on its branch alone: a task that was given back by a drain, or
+    // that has waited, looks like a new one.
     crash::point("claim:done");
     Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
 }
@@ -207,6 +192,7 @@ pub fn describe(route: &Route) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use jira_agent::domain::{CancelRequest, TicketMemory, Trigger};
 
     use super::*;
