@@ -25,6 +25,8 @@ mod sticky;
 pub mod github;
 pub mod jira;
 
+pub mod tickets;
+
 pub mod doctor;
 
 #[cfg(test)]

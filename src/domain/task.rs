@@ -145,6 +145,12 @@ impl Task {
         }
     }
 
+    /// When it was asked for: as it says, else when its id was made.
+    #[must_use]
+    pub fn asked_at(&self) -> Timestamp {
+        self.requested_at.unwrap_or_else(|| self.id.made_at())
+    }
+
     /// The JSON body of this task.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {

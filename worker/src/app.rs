@@ -18,18 +18,20 @@ use jira_agent::telemetry;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::cli::{Cli, Command, RunArgs, TicketArgs};
 use crate::consumer::{self, Stopped, Until, Worker};
-use crate::failure::{self, Disposition};
+use crate::failure::{self, Failure};
 use crate::git::Transfers;
 use crate::model::Model;
 use crate::offline::{self, BadInput};
 use crate::pipeline::{self, Attempt};
+use crate::recall::{Listener, Recall};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::{self, claim::LeaseSource};
-use crate::tickets::Tickets;
 use crate::workspace_dir;
+use jira_agent::tickets::Tickets;
 
 /// Runs the program.
 #[must_use]
@@ -94,7 +96,14 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
     let model = Model::new(&config.model, http).context("section [model]")?;
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let transfers = Transfers::new(program, &config.http);
-    Ok(Arc::new(Services { tickets: Tickets::new(jira, github), model, transfers, redactor, config }))
+    Ok(Arc::new(Services {
+        tickets: Tickets::new(jira, github),
+        model,
+        transfers,
+        breaker: Breaker::default(),
+        redactor,
+        config,
+    }))
 }
 
 async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
@@ -173,22 +182,22 @@ pub async fn one_run(
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
+    let listener = queue.clone().map(Listener::start);
+    let mut recall = listener.as_ref().map_or_else(|| Recall::none(&task), |listener| listener.about(&task));
     let mut log = RunLog::new(&task, 1, services.redactor.clone(), queue.clone(), observer);
     let deadline = services.config.worker.run_deadline;
     let cancel = CancellationToken::new();
     let run = task.id;
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
     let result = tokio::select! {
-        result = pipeline::run(services, task, leases, &mut log, &cancel) => result,
-        () = tokio::time::sleep(deadline) => Err(failure::Transient(format!(
-            "the run took longer than worker.run_deadline ({} s)", deadline.as_secs()
-        )).into()),
+        result = pipeline::run(services, task, leases, &mut log, &cancel, &mut recall) => result,
+        () = tokio::time::sleep(deadline) => Err(consumer::too_long(deadline)),
         () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),
     };
     if let Err(error) = &result
-        && failure::classify(error) == Disposition::DeadLetter
+        && failure::classify(error) == Failure::Permanent
     {
         let reason = services.redactor.redact(&format!("{error:#}")).into_owned();
         log.record(EventKind::Failed, serde_json::json!({ "reason": reason })).await;
@@ -245,8 +254,8 @@ fn status_of_run(error: &anyhow::Error) -> ExitStatus {
         return queue.into();
     }
     match failure::classify(error) {
-        Disposition::Retry { .. } => ExitStatus::TryLater,
-        Disposition::DeadLetter => ExitStatus::Failed,
+        Failure::Permanent => ExitStatus::Failed,
+        _ => ExitStatus::TryLater,
     }
 }
 

@@ -1,34 +1,105 @@
 //! What an error means for its task: the one place where that is decided.
 
+use std::fmt;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use jira_agent::github::GitHubError;
 use jira_agent::http::HttpError;
 use jira_agent::jira::JiraError;
-use jira_agent::queue::QueueError;
+use jira_agent::queue::tiers::Tiers;
+use jira_agent::queue::{Counts, DeliveryInfo, QueueError};
+use jira_agent::tickets::NoTicket;
 
 use crate::git::{CommitError, GitError, ObjectError};
 use crate::model::ModelError;
 
-/// What happens to the task.
+/// What kind of failure an attempt met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// It waits and comes again; `counts` says whether this was a failed attempt.
+pub enum Failure {
+    /// It passes by itself.
+    Transient,
+    /// A service asks to wait this long.
+    RateLimited(Duration),
+    /// The model's provider is down or unpaid; it is asked again after this long.
+    Outage(Duration),
+    /// Trying again is useless.
+    Permanent,
+    /// Another worker works on the ticket.
+    LeaseHeld,
+    /// The worker has to stop before the run could finish.
+    Shutdown,
+    /// The worker died over the task, again.
+    WorkerDied,
+}
+
+/// What becomes of the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// It comes again after this long.
     Retry {
-        /// Not before this long; `None`: by the number of the attempt.
-        after: Option<Duration>,
-        /// Whether the attempt is used up.
-        counts: bool,
+        /// Not before this long.
+        after: Duration,
+        /// As what this counts.
+        counts: Counts,
     },
-    /// Trying again is useless: dead-letter it and tell the ticket.
+    /// It goes back to the other workers at once.
+    Release,
+    /// It waits for people, and the ticket is told.
     DeadLetter,
 }
 
-impl Disposition {
-    const LATER: Self = Self::Retry { after: None, counts: true };
+/// The settings and the moment that a settlement depends on.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How long tasks wait.
+    pub tiers: Tiers,
+    /// A task is dead after this many failed attempts.
+    pub max_attempts: u32,
+    /// Now.
+    pub now: Timestamp,
+}
 
-    fn limited(after: Duration) -> Self {
-        Self::Retry { after: Some(after), counts: false }
+/// Waits that a service asks for use up no attempts, but not for ever.
+const FREE_WAITING: SignedDuration = SignedDuration::from_hours(24);
+/// A task over which the worker died this often is not tried again.
+pub const CRASH_LIMIT: u32 = 3;
+/// A task that came back this often without having been settled has killed its worker.
+pub const SUSPICIOUS_RETURNS: u32 = 2;
+/// The tier after the first death over a task: a long one, so that a task that kills its workers does so rarely.
+const FIRST_CRASH_TIER: u32 = 3;
+
+/// The failure table: what follows from a failure, given how the delivery came here.
+/// `ARCHITECTURE.md` shows it; a test compares the two.
+#[must_use]
+pub fn settlement(failure: Failure, info: &DeliveryInfo, rules: &Rules) -> Settlement {
+    let free = info.first_published.is_none_or(|first| rules.now.duration_since(first) <= FREE_WAITING);
+    match failure {
+        Failure::Permanent => Settlement::DeadLetter,
+        Failure::Shutdown => Settlement::Release,
+        Failure::LeaseHeld => {
+            Settlement::Retry { after: rules.tiers.nth(info.waits + 1), counts: Counts::Wait }
+        }
+        Failure::RateLimited(after) | Failure::Outage(after) if free => {
+            Settlement::Retry { after, counts: Counts::Wait }
+        }
+        Failure::WorkerDied if info.crashes + 1 < CRASH_LIMIT => {
+            let after = rules.tiers.nth(FIRST_CRASH_TIER + info.crashes);
+            Settlement::Retry { after, counts: Counts::Crash }
+        }
+        Failure::WorkerDied => Settlement::DeadLetter,
+        Failure::Transient | Failure::RateLimited(_) | Failure::Outage(_) => {
+            if info.attempt < rules.max_attempts {
+                let announced = match failure {
+                    Failure::RateLimited(after) | Failure::Outage(after) => after,
+                    _ => Duration::ZERO,
+                };
+                let after = rules.tiers.nth(info.attempt).max(announced);
+                Settlement::Retry { after, counts: Counts::Attempt }
+            } else {
+                Settlement::DeadLetter
+            }
+        }
     }
 }
 
@@ -42,34 +113,58 @@ pub struct Permanent(pub String);
 #[error("{0}")]
 pub struct Transient(pub String);
 
+/// In which step an error came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InStep(pub &'static str);
+
+impl fmt::Display for InStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}", self.0)
+    }
+}
+
+/// The model's provider does not answer, or the account cannot pay.
+#[derive(Debug, thiserror::Error)]
+#[error("the model's provider is down or unpaid; tasks wait until it answers again")]
+pub struct ProviderDown {
+    /// How long it is left alone.
+    pub wait: Duration,
+    /// What it said.
+    #[source]
+    pub source: ModelError,
+}
+
 /// Decides over the first typed error in the chain. An error of no known type is taken for passing: its attempts
 /// are counted, so it ends all the same.
 #[must_use]
-pub fn classify(error: &anyhow::Error) -> Disposition {
+pub fn classify(error: &anyhow::Error) -> Failure {
     for cause in error.chain() {
-        if cause.is::<Permanent>() {
-            return Disposition::DeadLetter;
+        if cause.is::<Permanent>() || cause.is::<NoTicket>() {
+            return Failure::Permanent;
+        }
+        if let Some(down) = cause.downcast_ref::<ProviderDown>() {
+            return Failure::Outage(down.wait);
         }
         if cause.is::<Transient>() || cause.is::<QueueError>() {
-            return Disposition::LATER;
+            return Failure::Transient;
         }
         if let Some(error) = cause.downcast_ref::<CommitError>() {
             // What git refuses stays refused; what the disk refuses does not.
             return match error {
-                CommitError::Object(_) => Disposition::LATER,
-                _ => Disposition::DeadLetter,
+                CommitError::Object(_) => Failure::Transient,
+                _ => Failure::Permanent,
             };
         }
         if let Some(error) = cause.downcast_ref::<ObjectError>() {
             return match error {
-                ObjectError::TooLarge { .. } => Disposition::DeadLetter,
-                _ => Disposition::LATER,
+                ObjectError::TooLarge { .. } => Failure::Permanent,
+                _ => Failure::Transient,
             };
         }
         let passing = |after: Option<Duration>, transient: bool| match after {
-            Some(after) => Disposition::limited(after),
-            None if transient => Disposition::LATER,
-            None => Disposition::DeadLetter,
+            Some(after) => Failure::RateLimited(after),
+            None if transient => Failure::Transient,
+            None => Failure::Permanent,
         };
         if let Some(error) = cause.downcast_ref::<JiraError>() {
             return passing(error.retry_after(), error.is_transient());
@@ -87,7 +182,7 @@ pub fn classify(error: &anyhow::Error) -> Disposition {
             return passing(None, error.is_transient());
         }
     }
-    Disposition::LATER
+    Failure::Transient
 }
 
 #[cfg(test)]
@@ -97,14 +192,14 @@ mod tests {
 
     use super::*;
 
-    fn of(error: impl std::error::Error + Send + Sync + 'static) -> Disposition {
+    fn of(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
         classify(&Err::<(), _>(error).context("step claim").context("outer").unwrap_err())
     }
 
     #[test]
     fn a_rate_limit_waits_without_using_an_attempt() {
         let limited = HttpError::RateLimited { host: "h".to_owned(), retry_after: Duration::from_secs(90) };
-        let later = Disposition::Retry { after: Some(Duration::from_secs(90)), counts: false };
+        let later = Failure::RateLimited(Duration::from_secs(90));
         assert_eq!(of(JiraError::Http(limited)), later);
         let git = GitError::RateLimited { host: "h".to_owned(), retry_after: Some(Duration::from_secs(90)) };
         assert_eq!(of(git), later);
@@ -117,14 +212,14 @@ mod tests {
             status: StatusCode::from_u16(code).unwrap(),
             body: String::new(),
         };
-        assert_eq!(of(GitHubError::Http(status(502))), Disposition::LATER);
-        assert_eq!(of(QueueError::Unreachable(String::new())), Disposition::LATER);
+        assert_eq!(of(GitHubError::Http(status(502))), Failure::Transient);
+        assert_eq!(of(QueueError::Unreachable(String::new())), Failure::Transient);
         assert_eq!(
             of(GitError::Unreachable { host: "h".to_owned(), detail: String::new() }),
-            Disposition::LATER
+            Failure::Transient
         );
-        assert_eq!(classify(&anyhow::anyhow!("nobody knows")), Disposition::LATER);
-        assert_eq!(of(Permanent("no".to_owned())), Disposition::DeadLetter);
-        assert_eq!(of(GitError::NotFound { url: "u".to_owned() }), Disposition::DeadLetter);
+        assert_eq!(classify(&anyhow::anyhow!("nobody knows")), Failure::Transient);
+        assert_eq!(of(Permanent("no".to_owned())), Failure::Permanent);
+        assert_eq!(of(GitError::NotFound { url: "u".to_owned() }), Failure::Permanent);
     }
 }

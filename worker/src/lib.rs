@@ -12,13 +12,16 @@ pub mod search;
 pub mod syntax;
 pub mod text;
 
+pub mod breaker;
 pub mod crash;
 pub mod failure;
 pub mod products;
+pub mod recall;
 pub mod run_log;
 pub mod services;
 pub mod snapshot_source;
-pub mod tickets;
+mod step_note;
+pub mod world;
 
 pub mod steps;
 

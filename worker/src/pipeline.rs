@@ -1,19 +1,28 @@
 //! One attempt at a run: the steps in their order, each fed with the product of the one before. Only this module
 //! moves a run's state.
 
-use jira_agent::domain::{EventKind, Mode, Outcome, Task};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jira_agent::config::Config;
+use jira_agent::domain::{CancelRequest, EventKind, Mode, Outcome, Task, TaskId};
 use jira_agent::queue::Lease;
+use jira_agent::redact::Redactor;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use crate::breaker::Breaker;
 use crate::crash;
-use crate::failure::Transient;
+use crate::failure::{InStep, Transient};
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
+use crate::recall::Recall;
 use crate::run_log::RunLog;
 use crate::services::Services;
+use crate::step_note;
 use crate::steps::claim::{Claim, LeaseSource};
 use crate::steps::{check, claim, context, edit, plan, publish, report, workspace};
+use crate::world::{TicketStore, World};
 
 /// How an attempt ended without an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +35,33 @@ pub enum Attempt {
     Busy,
 }
 
-/// Runs one attempt to its end. Dropping the future stops it between two effects.
+/// Runs one attempt to its end. Dropping the future stops it between two effects; `recall` ends it as cancelled.
 ///
 /// # Errors
 /// Whatever a step could not do; [`crate::failure::classify`] says what follows from it.
 pub async fn run(
-    services: &Services,
+    world: &dyn World,
     task: Task,
     leases: LeaseSource<'_>,
     log: &mut RunLog,
     cancel: &CancellationToken,
+    recall: &mut Recall,
 ) -> anyhow::Result<Attempt> {
     let run = task.id;
-    let claimed = match step("claim", claim::claim(services, task, log.attempt(), leases)).await? {
+    let key = task.ticket.clone();
+    let stage = Stage { world, run };
+    // Cancel-safe: a claim that is given up gives its lease back.
+    let claim = tokio::select! {
+        biased;
+        request = recall.cancelled() => {
+            let outcome = cancelled(request);
+            report::close(world, &key, &outcome, run).await?;
+            log.record(outcome.event(), outcome_data(&outcome)).await;
+            return Ok(Attempt::Ended(outcome));
+        }
+        claim = stage.step("claim", SERVICES, claim::claim(world, task, log.attempt(), leases)) => claim?,
+    };
+    let claimed = match claim {
         Claim::Ours(claimed) => *claimed,
         Claim::AlreadyEnded(mark) => {
             // The attempt that set the marker may have died before it could say so.
@@ -46,28 +69,104 @@ pub async fn run(
             return Ok(Attempt::AlreadyEnded);
         }
         Claim::Busy => return Ok(Attempt::Busy),
-        Claim::End { outcome, ticket, lease } => {
-            report::close(services, &ticket, &outcome, run).await?;
+        Claim::End { outcome, lease } => {
+            report::close(world, &key, &outcome, run).await?;
             log.record(outcome.event(), outcome_data(&outcome)).await;
             release(lease).await;
             return Ok(Attempt::Ended(outcome));
         }
     };
     log.record(EventKind::Claimed, claim::describe(&claimed.route)).await;
-    let lost = claimed.lease.as_ref().map(Lease::lost).unwrap_or_default();
-    // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
-    let result = tokio::select! {
-        biased;
-        () = lost.cancelled() => Err(Transient("the lease on the ticket was lost".to_owned()).into()),
-        result = work(services, &claimed, log, cancel) => result,
-    };
+    let result = under_lease(world, &claimed, log, cancel, recall).await;
     release(claimed.lease).await;
     result.map(Attempt::Ended)
+}
+
+/// Whether the run has ended before, going by the marker on its ticket; says so to the record.
+///
+/// # Errors
+/// When the service does not answer.
+pub async fn end_before(world: &dyn World, task: &Task, log: &mut RunLog) -> anyhow::Result<bool> {
+    let memory = world.tickets().memory(&task.ticket).await?;
+    let mark = memory.end_of(task.id);
+    if let Some(mark) = mark {
+        log.record(mark.event(), json!({"outcome": mark.end})).await;
+    }
+    Ok(mark.is_some())
+}
+
+/// The work, until it is done, the lease is lost or somebody cancels it.
+async fn under_lease(
+    world: &dyn World,
+    claimed: &Claimed,
+    log: &mut RunLog,
+    cancel: &CancellationToken,
+    recall: &mut Recall,
+) -> anyhow::Result<Outcome> {
+    let lost = claimed.lease.as_ref().map(Lease::lost).unwrap_or_default();
+    // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
+    let request = tokio::select! {
+        biased;
+        () = lost.cancelled() => return Err(Transient("the lease on the ticket was lost".to_owned()).into()),
+        request = recall.cancelled() => request,
+        result = world.work(claimed, log, cancel) => return result,
+    };
+    tracing::warn!(by = %request.by, "the run is cancelled");
+    // Cancel-safe: telling the ticket again changes nothing.
+    tokio::select! {
+        biased;
+        () = lost.cancelled() => Err(Transient("the lease on the ticket was lost".to_owned()).into()),
+        result = conclude(world, claimed, cancelled(request), log) => result,
+    }
+}
+
+fn cancelled(request: CancelRequest) -> Outcome {
+    Outcome::Cancelled { by: request.by.to_string() }
 }
 
 async fn release(lease: Option<Lease>) {
     if let Some(lease) = lease {
         lease.release().await;
+    }
+}
+
+#[async_trait]
+impl World for Services {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    fn tickets(&self) -> &dyn TicketStore {
+        &self.tickets
+    }
+
+    fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    async fn work(
+        &self,
+        claimed: &Claimed,
+        log: &mut RunLog,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<Outcome> {
+        work(self, claimed, log, cancel).await
+    }
+
+    fn note_step(&self, run: TaskId, step: &'static str) {
+        step_note::write(&workspace::root(self), run, step);
+    }
+
+    fn forget_step(&self, run: TaskId) {
+        step_note::remove(&workspace::root(self), run);
+    }
+
+    fn last_step(&self, run: TaskId) -> Option<String> {
+        step_note::read(&workspace::root(self), run)
     }
 }
 
@@ -78,7 +177,10 @@ async fn work(
     log: &mut RunLog,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Outcome> {
-    let workspace = match step("workspace", workspace::prepare(services, claimed, cancel)).await? {
+    let stage = Stage { world: services, run: claimed.task.id };
+    let worker = &services.config.worker;
+    let cloning = workspace::prepare(services, claimed, cancel);
+    let workspace = match stage.step("workspace", worker.clone_timeout + SERVICES, cloning).await? {
         Next::Go(workspace) => workspace,
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
@@ -95,7 +197,7 @@ async fn work(
         Next::Go(published) => published,
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
-    let reported = step("report", report::report(services, claimed, &published)).await?;
+    let reported = stage.step("report", SERVICES, report::report(services, claimed, &published)).await?;
     crash::point("report:done");
     log.record(EventKind::Reported, json!({"ticket": claimed.ticket.url})).await;
     log.record(reported.outcome.event(), outcome_data(&reported.outcome)).await;
@@ -142,13 +244,17 @@ async fn build(
             Next::End(outcome) => return Ok(Next::End(outcome)),
         },
     };
-    let pushed = match step("publish", publish::push(services, claimed, workspace, content, cancel)).await? {
+    let stage = Stage { world: services, run: claimed.task.id };
+    let pushing = publish::push(services, claimed, workspace, content, cancel);
+    let limit = services.config.worker.push_timeout + SERVICES;
+    let pushed = match stage.step("publish", limit, pushing).await? {
         Next::Go(pushed) => pushed,
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
     crash::point("publish:pushed");
     log.record(EventKind::Pushed, json!({"branch": claimed.branch, "commit": pushed.id()})).await;
-    let published = step("publish", publish::pull_request(services, claimed, workspace, pushed)).await?;
+    let opening = publish::pull_request(services, claimed, workspace, pushed);
+    let published = stage.step("publish", SERVICES, opening).await?;
     crash::point("publish:done");
     let kind = if published.opened { EventKind::PullRequestOpened } else { EventKind::PullRequestUpdated };
     log.record(kind, json!({"url": published.facts.url, "number": published.facts.number})).await;
@@ -163,14 +269,16 @@ async fn make(
     log: &mut RunLog,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Next<publish::Commit>> {
-    let context = match step("context", context::build(services, claimed, workspace)).await? {
+    let stage = Stage { world: services, run: claimed.task.id };
+    let context = match stage.step("context", READING, context::build(services, claimed, workspace)).await? {
         Next::Go(context) => context,
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
     crash::point("context:done");
     log.record(EventKind::ContextBuilt, context::describe(&context)).await;
     if claimed.route.mode == Mode::Plan {
-        let plan = match step("plan", plan::write(services, claimed, &context, cancel)).await? {
+        let planning = plan::write(services, claimed, &context, cancel);
+        let plan = match stage.step("plan", thinking(services), planning).await? {
             Next::Go(plan) => plan,
             Next::End(outcome) => return Ok(Next::End(outcome)),
         };
@@ -178,7 +286,8 @@ async fn make(
         crash::point("edit:done");
         return publish::commit_plan(services, claimed, workspace, plan).await.map(Next::Go);
     }
-    let mut applied = match step("edit", edit::write(services, claimed, workspace, &context, cancel)).await? {
+    let editing = edit::write(services, claimed, workspace, &context, cancel);
+    let mut applied = match stage.step("edit", thinking(services), editing).await? {
         Next::Go(applied) => applied,
         Next::End(outcome) => return Ok(Next::End(outcome)),
     };
@@ -186,7 +295,7 @@ async fn make(
     log.record(EventKind::Edited, usage_data(services, &applied.usage)).await;
     let mut corrections = services.config.worker.correction_rounds;
     let checked: Checked = loop {
-        match step("check", check::run(applied)).await? {
+        match stage.step("check", READING, check::run(applied)).await? {
             check::CheckOutcome::Passed(checked) => break *checked,
             check::CheckOutcome::Failed { report, .. } if corrections == 0 => {
                 return Ok(Next::End(Outcome::NeedsHuman { reason: check::gave_up(&report) }));
@@ -196,7 +305,7 @@ async fn make(
                 log.record(EventKind::Checked, json!({"passed": false, "errors": report.errors.len()})).await;
                 let corrected =
                     edit::correct(services, claimed, workspace, &context, (*failed, &report), cancel);
-                applied = match step("edit", corrected).await? {
+                applied = match stage.step("edit", thinking(services), corrected).await? {
                     Next::Go(applied) => applied,
                     Next::End(outcome) => return Ok(Next::End(outcome)),
                 };
@@ -211,21 +320,51 @@ async fn make(
 
 /// Ends a run that has nothing to publish: the ticket hears why, then the marker is set.
 async fn conclude(
-    services: &Services,
+    world: &dyn World,
     claimed: &Claimed,
     outcome: Outcome,
     log: &mut RunLog,
 ) -> anyhow::Result<Outcome> {
-    report::tell(services, &claimed.task.ticket, &outcome, claimed.task.id).await?;
-    report::mark(services, claimed, &outcome).await?;
+    report::tell(world, &claimed.task.ticket, &outcome, claimed.task.id).await?;
+    report::mark(world, claimed, &outcome).await?;
     log.record(outcome.event(), outcome_data(&outcome)).await;
     Ok(outcome)
 }
 
-/// Runs a step in a span of its own.
-async fn step<T>(name: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    use anyhow::Context as _;
-    work.instrument(tracing::info_span!("step", step = name)).await.with_context(|| format!("step {name}"))
+/// A step that only talks to Jira and GitHub takes at most this long; each request has limits of its own (`[http]`).
+const SERVICES: Duration = Duration::from_mins(5);
+/// A step that only reads files takes at most this long.
+const READING: Duration = Duration::from_mins(5);
+
+/// A step that asks the model takes at most this long: the question and its repairs, each `model.timeout`.
+fn thinking(services: &Services) -> Duration {
+    let questions = 1 + services.config.worker.repair_rounds;
+    services.config.model.timeout * questions + READING
+}
+
+/// Where the steps of a run happen.
+struct Stage<'run> {
+    world: &'run dyn World,
+    run: TaskId,
+}
+
+impl Stage<'_> {
+    /// Runs a step in a span of its own and within its time, and leaves word that the run has come to it.
+    async fn step<T>(
+        &self,
+        name: &'static str,
+        limit: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        use anyhow::Context as _;
+        self.world.note_step(self.run, name);
+        let timed = async {
+            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                Err(Transient(format!("it took longer than {} s", limit.as_secs())).into())
+            })
+        };
+        timed.instrument(tracing::info_span!("step", step = name)).await.context(InStep(name))
+    }
 }
 
 fn outcome_data(outcome: &Outcome) -> serde_json::Value {

@@ -6,10 +6,13 @@ use jira_agent::domain::{RepoSlug, Ticket};
 use jira_agent::redact::Redactor;
 use jira_agent::secret::Secret;
 
+use crate::breaker::Breaker;
+use crate::failure::ProviderDown;
 use crate::git::Transfers;
-use crate::model::Model;
+use crate::model::{Model, ModelError, Reply, Request};
 use crate::prompt::PromptInput;
-use crate::tickets::Tickets;
+use jira_agent::tickets::Tickets;
+use tokio_util::sync::CancellationToken;
 
 /// Clients and settings, shared by all runs of a process.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Services {
     pub model: Model,
     /// Fetch and push, in a child process.
     pub transfers: Transfers,
+    /// Whether the model's provider may be asked.
+    pub breaker: Breaker,
     /// What must not be seen.
     pub redactor: Redactor,
 }
@@ -49,6 +54,37 @@ impl Services {
             protected_paths: &self.config.worker.protected_paths,
             max_output_tokens: self.config.model.max_output_tokens,
         }
+    }
+
+    /// Asks the model, and tells the breaker how its provider fares.
+    ///
+    /// # Errors
+    /// See [`ModelError`]; [`ProviderDown`] when the provider is taken for down.
+    pub async fn ask(&self, request: &Request, cancel: &CancellationToken) -> anyhow::Result<Reply> {
+        let error = match self.model.complete(request, cancel).await {
+            Ok(reply) => {
+                self.breaker.success();
+                return Ok(reply);
+            }
+            Err(error) => error,
+        };
+        let down = match &error {
+            ModelError::Billing { .. } => {
+                self.breaker.exhausted();
+                true
+            }
+            ModelError::Unreachable { .. }
+            | ModelError::Unavailable { .. }
+            | ModelError::Stalled { .. }
+            | ModelError::Interrupted { .. } => self.breaker.outage(),
+            // Its own fault, or that of whoever asked.
+            _ => false,
+        };
+        if down {
+            let wait = self.breaker.wait();
+            return Err(ProviderDown { wait, source: error }.into());
+        }
+        Err(anyhow::Error::new(error).context("asking the model"))
     }
 
     /// The token git is given for a repository.

@@ -1,6 +1,7 @@
 //! Claim: read the ticket, find its repository, take the lease, and see whether there is anything to do.
 
 use jiff::Timestamp;
+use jira_agent::config::Config;
 use jira_agent::domain::{Mode, Outcome, RepoUrl, RunMark, Task, Ticket, TriggerKind};
 use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
 use jira_agent::routing::{self, Route, RouteOutcome};
@@ -8,7 +9,7 @@ use jira_agent::routing::{self, Route, RouteOutcome};
 use crate::crash;
 use crate::failure::Permanent;
 use crate::products::Claimed;
-use crate::services::Services;
+use crate::world::World;
 
 /// Where the lease comes from.
 #[derive(Clone, Copy)]
@@ -42,8 +43,6 @@ pub enum Claim {
     End {
         /// Why.
         outcome: Outcome,
-        /// The ticket that is told.
-        ticket: Box<Ticket>,
         /// Held until that is done.
         lease: Option<Lease>,
     },
@@ -54,23 +53,23 @@ pub enum Claim {
 /// # Errors
 /// When the ticket cannot be read, the task asks for what is not allowed, or the queue is gone.
 pub async fn claim(
-    services: &Services,
+    world: &dyn World,
     task: Task,
     attempt: u32,
     leases: LeaseSource<'_>,
 ) -> anyhow::Result<Claim> {
-    let config = &services.config;
+    let config = world.config();
     // Nothing is read from, let alone written to, a repository that is not among the routes.
     routing::allowed(&config.routes, &task).map_err(|named| not_allowed(&named))?;
     let seen = Timestamp::now();
-    let mut ticket = services.tickets.read(&task.ticket).await?;
+    let mut ticket = world.tickets().read(&task.ticket).await?;
     if let Some(mark) = ticket.memory.end_of(task.id) {
         return Ok(Claim::AlreadyEnded(mark.clone()));
     }
     let route = match routing::route(&config.routes, &config.worker, &task, &ticket) {
         RouteOutcome::Found(route) => route,
         RouteOutcome::NoneFits(choices) => {
-            return Ok(Claim::End { outcome: no_route(&choices), ticket: Box::new(ticket), lease: None });
+            return Ok(Claim::End { outcome: no_route(&choices), lease: None });
         }
     };
     known_mode(route.mode)?;
@@ -83,19 +82,19 @@ pub async fn claim(
     };
     crash::point("claim:leased");
     // Another worker may have finished between our reading and our lease.
-    ticket.memory = services.tickets.memory(&task.ticket).await?;
+    ticket.memory = world.tickets().memory(&task.ticket).await?;
     if let Some(mark) = ticket.memory.end_of(task.id) {
         return Ok(Claim::AlreadyEnded(mark.clone()));
     }
     let agent = match task.trigger.as_ref().map(|trigger| trigger.kind) {
         Some(TriggerKind::Assignment) => {
-            services.tickets.agent(&task.ticket, config.jira.agent_account_id.as_ref()).await?
+            world.tickets().agent(&task.ticket, config.jira.agent_account_id.as_ref()).await?
         }
         _ => None,
     };
-    let label = trigger_label(services, &task);
+    let label = trigger_label(config, &task);
     if let Some(outcome) = obsolete(&task, &ticket) {
-        return Ok(Claim::End { outcome, ticket: Box::new(ticket), lease });
+        return Ok(Claim::End { outcome, lease });
     }
     let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
     if let Some(reason) = &withdrawn
@@ -103,7 +102,7 @@ pub async fn claim(
     {
         // Nothing can have been done yet, so the repository need not be asked whether something was.
         let outcome = Outcome::Superseded { reason: reason.clone() };
-        return Ok(Claim::End { outcome, ticket: Box::new(ticket), lease });
+        return Ok(Claim::End { outcome, lease });
     }
     crash::point("claim:done");
     Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
@@ -135,18 +134,18 @@ fn known_mode(mode: Mode) -> Result<(), Permanent> {
     }
 }
 
-fn trigger_label(services: &Services, task: &Task) -> String {
+fn trigger_label(config: &Config, task: &Task) -> String {
     let named = task.trigger.as_ref().map(|trigger| trigger.id.clone()).filter(|label| !label.is_empty());
     named.unwrap_or_else(|| match task.ticket {
-        jira_agent::domain::TicketKey::Jira(_) => services.config.jira.trigger_label.clone(),
-        jira_agent::domain::TicketKey::GitHub { .. } => services.config.github.trigger_label.clone(),
+        jira_agent::domain::TicketKey::Jira(_) => config.jira.trigger_label.clone(),
+        jira_agent::domain::TicketKey::GitHub { .. } => config.github.trigger_label.clone(),
     })
 }
 
 /// Why there is nothing left to do for this task, judged by the ticket alone.
 fn obsolete(task: &Task, ticket: &Ticket) -> Option<Outcome> {
     if let Some(cancel) = &ticket.memory.cancel
-        && asked_at(task) <= cancel.at
+        && task.asked_at() <= cancel.at
     {
         return Some(Outcome::Cancelled { by: cancel.by.to_string() });
     }
@@ -173,15 +172,10 @@ fn withdrawn(task: &Task, ticket: &Ticket, label: &str, agent: Option<&str>) -> 
     }
 }
 
-/// When the task was asked for: as it says, else when its id was made.
-fn asked_at(task: &Task) -> Timestamp {
-    task.requested_at.unwrap_or_else(|| task.id.made_at())
-}
-
 /// Whether a finished run read the ticket after this task was asked for, and so has seen all that it is about. A
 /// comment that is newer than that is news, whatever the clocks of other machines said when the task was made.
 fn seen_already(task: &Task, ticket: &Ticket) -> bool {
-    ticket.memory.watermark.is_some_and(|seen| asked_at(task) <= seen && ticket.newest_input() <= seen)
+    ticket.memory.watermark.is_some_and(|seen| task.asked_at() <= seen && ticket.newest_input() <= seen)
 }
 
 fn no_route(choices: &[RepoUrl]) -> Outcome {

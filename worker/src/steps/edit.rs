@@ -144,8 +144,7 @@ impl Talk<'_> {
     async fn run(mut self, cancel: &CancellationToken) -> anyhow::Result<Next<AppliedPatch>> {
         let mut repairs = self.services.config.worker.repair_rounds;
         loop {
-            let reply =
-                self.services.model.complete(&self.request, cancel).await.context("asking the model")?;
+            let reply = self.services.ask(&self.request, cancel).await?;
             self.usage += reply.usage;
             // The model may hold a secret that we never showed it; we do not show it again.
             self.request.messages.push(Message::assistant(self.services.redactor.redact(&reply.text)));

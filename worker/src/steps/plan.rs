@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use anyhow::Context as _;
 use jira_agent::domain::Outcome;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +26,7 @@ pub async fn write(
     let mut usage = Usage::default();
     let mut repairs = services.config.worker.repair_rounds;
     loop {
-        let reply = services.model.complete(&request, cancel).await.context("asking the model")?;
+        let reply = services.ask(&request, cancel).await?;
         usage += reply.usage;
         let human = |reason: String| Ok(Next::End(Outcome::NeedsHuman { reason }));
         let problem = match reply.stop {

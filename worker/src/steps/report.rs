@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, Task, TaskId, Ticket, TicketKey};
+use jira_agent::domain::{CommentMarker, IssueKey, Outcome, RunMark, Task, TaskId, TicketKey};
 use jira_agent::jira::{Jira, JiraError, MoveOutcome, RemoteLink};
 use jira_agent::routing;
 
@@ -10,6 +10,7 @@ use crate::crash;
 use crate::products::{Claimed, Content, Published, Reported};
 use crate::services::Services;
 use crate::text;
+use crate::world::World;
 
 /// Runs the step.
 ///
@@ -109,60 +110,50 @@ fn tolerate<T>(
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn tell(
-    services: &Services,
-    key: &TicketKey,
-    outcome: &Outcome,
-    run: TaskId,
-) -> anyhow::Result<()> {
+pub async fn tell(world: &dyn World, key: &TicketKey, outcome: &Outcome, run: TaskId) -> anyhow::Result<()> {
     match text::outcome_comment(outcome, run) {
-        Some(comment) => say(services, key, "outcome", run, &comment).await,
+        Some(comment) => say(world, key, "outcome", run, &comment).await,
         None => Ok(()),
     }
 }
 
 async fn say(
-    services: &Services,
+    world: &dyn World,
     key: &TicketKey,
     kind: &str,
     run: TaskId,
     comment: &str,
 ) -> anyhow::Result<()> {
     let marker = CommentMarker::new(kind, &run.to_string());
-    services.tickets.comment(key, &marker, &services.redactor.redact(comment)).await
+    world.tickets().comment(key, &marker, &world.redactor().redact(comment)).await
 }
 
 /// Ends a run that was never claimed: tells the ticket, and marks all but a superseded run.
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn close(
-    services: &Services,
-    ticket: &Ticket,
-    outcome: &Outcome,
-    run: TaskId,
-) -> anyhow::Result<()> {
-    tell(services, &ticket.key, outcome, run).await?;
+pub async fn close(world: &dyn World, key: &TicketKey, outcome: &Outcome, run: TaskId) -> anyhow::Result<()> {
+    tell(world, key, outcome, run).await?;
     if matches!(outcome, Outcome::Superseded { .. }) {
         return Ok(());
     }
-    let mut memory = services.tickets.memory(&ticket.key).await?;
+    let mut memory = world.tickets().memory(key).await?;
     let seen = memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH);
     memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: Timestamp::now() }, seen);
-    services.tickets.write_memory(&ticket.key, &memory).await
+    world.tickets().write_memory(key, &memory).await
 }
 
 /// Tells the ticket why its run failed for good. Gives the reason as it is kept with the task: what could not be told
 /// stands in it.
-pub async fn failed(services: &Services, task: &Task, reason: String, attempts: u32) -> String {
-    if !routing::is_ours(&services.config.routes, &task.ticket) {
+pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u32) -> String {
+    if !routing::is_ours(&world.config().routes, &task.ticket) {
         return reason;
     }
     let comment = text::failure_comment(&reason, attempts, task.id);
-    match say(services, &task.ticket, "failure", task.id, &comment).await {
+    match say(world, &task.ticket, "failure", task.id, &comment).await {
         Ok(()) => reason,
         Err(error) => {
-            let why = services.redactor.redact(&format!("{error:#}")).into_owned();
+            let why = world.redactor().redact(&format!("{error:#}")).into_owned();
             tracing::error!(why, "the ticket could not be told");
             format!("{reason} (the ticket could not be told: {why})")
         }
@@ -173,12 +164,12 @@ pub async fn failed(services: &Services, task: &Task, reason: String, attempts: 
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn mark(services: &Services, claimed: &Claimed, outcome: &Outcome) -> anyhow::Result<()> {
+pub async fn mark(world: &dyn World, claimed: &Claimed, outcome: &Outcome) -> anyhow::Result<()> {
     // Read again: a cancel request may have been left on the ticket while the run was busy.
-    let mut memory = services.tickets.memory(&claimed.task.ticket).await?;
+    let mut memory = world.tickets().memory(&claimed.task.ticket).await?;
     let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: Timestamp::now() };
     memory.mark_end(mark, claimed.seen);
-    services.tickets.write_memory(&claimed.task.ticket, &memory).await
+    world.tickets().write_memory(&claimed.task.ticket, &memory).await
 }
 
 fn outcome(published: &Published) -> Outcome {

@@ -1,11 +1,21 @@
 //! The two ticket systems behind one door: a ticket's key says which one is asked.
 
 use anyhow::Context as _;
-use jira_agent::domain::{AccountId, CommentMarker, IssueKey, RepoSlug, Ticket, TicketKey, TicketMemory};
-use jira_agent::github::{GitHub, IssueOutcome};
-use jira_agent::jira::Jira;
 
-use crate::failure::Permanent;
+use crate::domain::{AccountId, CommentMarker, IssueKey, RepoSlug, Ticket, TicketKey, TicketMemory};
+use crate::github::{GitHub, IssueOutcome};
+use crate::jira::Jira;
+
+/// A key behind which there is no ticket for us. Trying again is useless.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTicket {
+    /// It is a Jira issue and there is no Jira.
+    #[error("{0} is a Jira issue, but no Jira is configured; set jira.url, jira.email and jira.token")]
+    NoJira(IssueKey),
+    /// It is the number of a pull request.
+    #[error("{0} is a pull request; a task needs the number of an issue")]
+    IsPullRequest(TicketKey),
+}
 
 /// Jira, when it is configured, and GitHub.
 #[derive(Debug, Clone)]
@@ -30,10 +40,7 @@ impl Tickets {
     fn place<'tickets>(&'tickets self, key: &'tickets TicketKey) -> anyhow::Result<Place<'tickets>> {
         match (key, &self.jira) {
             (TicketKey::Jira(key), Some(jira)) => Ok(Place::Jira(jira, key)),
-            (TicketKey::Jira(key), None) => Err(Permanent(format!(
-                "{key} is a Jira issue, but no Jira is configured; set jira.url, jira.email and jira.token"
-            ))
-            .into()),
+            (TicketKey::Jira(key), None) => Err(NoTicket::NoJira(key.clone()).into()),
             (TicketKey::GitHub { repository, number }, _) => {
                 Ok(Place::GitHub(&self.github, repository, *number))
             }
@@ -51,10 +58,10 @@ impl Tickets {
             Place::GitHub(github, repository, number) => {
                 match github.issue(repository, number).await.with_context(reading)? {
                     IssueOutcome::Ticket(ticket) => Ok(*ticket),
-                    IssueOutcome::IsPullRequest => Err(Permanent(format!(
-                        "{key} is a pull request; a task needs the number of an issue"
-                    ))
-                    .into()),
+                    IssueOutcome::IsPullRequest => {
+                        let number = TicketKey::GitHub { repository: repository.clone(), number };
+                        Err(NoTicket::IsPullRequest(number).into())
+                    }
                 }
             }
         }

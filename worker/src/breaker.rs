@@ -1,0 +1,219 @@
+//! The breaker before the model's provider: while the provider is down, tasks wait on the tiers and use up no
+//! attempts. <https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker>
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// How long it stays open at first; twice as long after each probe that fails.
+const FIRST: Duration = Duration::from_secs(30);
+/// At most this long.
+const LONGEST: Duration = Duration::from_mins(10);
+/// A provider that has answered within this time is not taken for down because of one question.
+const RECENT: Duration = Duration::from_mins(10);
+
+/// Closed, open until a moment, or half open: one run may try.
+#[derive(Debug, Clone, Default)]
+pub struct Breaker {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when nothing may be asked: until when, and for how long that is.
+    open: Option<Open>,
+    probing: bool,
+    last_success: Option<Instant>,
+    doubted: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    until: Instant,
+    wait: Duration,
+}
+
+/// Whether a run may begin.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may. Held while the run goes on.
+    Granted(Permit),
+    /// The provider is down; not before this long.
+    Wait(Duration),
+}
+
+/// A run that was let through. While the breaker is half open there is one.
+#[derive(Debug)]
+pub struct Permit {
+    breaker: Option<Breaker>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.state().probing = false;
+        }
+    }
+}
+
+/// What a breaker is, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// Everything passes.
+    Closed,
+    /// One run may try.
+    HalfOpen,
+    /// Nothing passes.
+    Open,
+}
+
+impl Breaker {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is whole before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks to begin a run.
+    #[must_use]
+    pub fn admit(&self) -> Admission {
+        let mut state = self.state();
+        let Some(open) = state.open else {
+            return Admission::Granted(Permit { breaker: None });
+        };
+        let left = open.until.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return Admission::Wait(left);
+        }
+        if state.probing {
+            return Admission::Wait(open.wait);
+        }
+        state.probing = true;
+        Admission::Granted(Permit { breaker: Some(self.clone()) })
+    }
+
+    /// The provider has answered.
+    pub fn success(&self) {
+        let mut state = self.state();
+        if state.open.take().is_some() {
+            tracing::info!("the model's provider answers again: the breaker closes");
+        }
+        state.last_success = Some(Instant::now());
+        state.doubted = false;
+    }
+
+    /// The provider did not answer, for as long as one question is repeated. True when it is taken for down; false for a
+    /// first failure beside recent answers, which may be the question's own fault.
+    pub fn outage(&self) -> bool {
+        let mut state = self.state();
+        let recent = state.last_success.is_some_and(|last| last.elapsed() < RECENT);
+        if recent && !state.doubted && state.open.is_none() {
+            state.doubted = true;
+            return false;
+        }
+        let wait = state.open.map_or(FIRST, |open| (2 * open.wait).min(LONGEST));
+        state.trip(wait);
+        true
+    }
+
+    /// The account cannot pay: nobody mends that in seconds.
+    pub fn exhausted(&self) {
+        self.state().trip(LONGEST);
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self.state().open {
+            None => Position::Closed,
+            Some(open) if Instant::now() < open.until => Position::Open,
+            Some(_) => Position::HalfOpen,
+        }
+    }
+
+    /// How long a task should wait that fails now because of the provider.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.state().open.map_or(FIRST, |open| open.wait)
+    }
+}
+
+impl State {
+    fn trip(&mut self, wait: Duration) {
+        tracing::warn!(
+            wait_s = wait.as_secs(),
+            "the model's provider is down: the breaker opens, tasks wait"
+        );
+        self.open = Some(Open { until: Instant::now() + wait, wait });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_begin(breaker: &Breaker) -> bool {
+        matches!(breaker.admit(), Admission::Granted(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_opens_it_and_one_probe_decides() {
+        let breaker = Breaker::default();
+        assert!(may_begin(&breaker));
+        assert!(breaker.outage());
+        assert_eq!(breaker.position(), Position::Open);
+        assert!(matches!(breaker.admit(), Admission::Wait(left) if left == FIRST));
+        tokio::time::advance(FIRST).await;
+        assert_eq!(breaker.position(), Position::HalfOpen);
+        let probe = breaker.admit();
+        assert!(matches!(probe, Admission::Granted(_)));
+        assert!(!may_begin(&breaker), "one probe at a time");
+        assert!(breaker.outage());
+        drop(probe);
+        assert!(matches!(breaker.admit(), Admission::Wait(left) if left == 2 * FIRST));
+        tokio::time::advance(2 * FIRST).await;
+        assert!(may_begin(&breaker));
+        breaker.success();
+        assert_eq!(breaker.position(), Position::Closed);
+        assert!(may_begin(&breaker) && may_begin(&breaker));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_asked_nothing_leaves_the_place_to_another() {
+        let breaker = Breaker::default();
+        breaker.outage();
+        tokio::time::advance(FIRST).await;
+        drop(breaker.admit());
+        assert!(may_begin(&breaker));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_failure_beside_recent_answers_is_the_questions_own() {
+        let breaker = Breaker::default();
+        breaker.success();
+        assert!(!breaker.outage());
+        assert_eq!(breaker.position(), Position::Closed);
+        breaker.success();
+        assert!(!breaker.outage());
+        assert!(breaker.outage(), "two in a row are an outage");
+        let idle = Breaker::default();
+        idle.success();
+        tokio::time::advance(RECENT).await;
+        assert!(idle.outage(), "nobody knows any longer that it works");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_double_to_ten_minutes() {
+        let breaker = Breaker::default();
+        for _ in 0..9 {
+            breaker.outage();
+        }
+        assert_eq!(breaker.wait(), LONGEST);
+        breaker.success();
+        assert_eq!(breaker.wait(), FIRST);
+        breaker.exhausted();
+        assert_eq!(breaker.wait(), LONGEST);
+    }
+}

@@ -1,0 +1,171 @@
+//! From the queue to a settled delivery. Only this module settles.
+
+mod delivery;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jira_agent::domain::Outcome;
+use jira_agent::queue::tiers::Tiers;
+use jira_agent::queue::{Consumer, QueueError, TaskQueue};
+use jira_agent::retry::{RetryPolicy, Waits};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::delivery::Handled;
+pub use self::delivery::{drained, too_long};
+use crate::recall::Listener;
+use crate::run_log::Observer;
+use crate::world::World;
+
+/// How long a worker runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Until {
+    /// Stop after one task was settled.
+    pub once: bool,
+    /// Stop when nothing was delivered for this long.
+    pub idle: Option<Duration>,
+}
+
+/// Why the worker stopped by itself or was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was told to, and gave back or finished what it held.
+    Shutdown,
+    /// `once`: a task was settled.
+    Once,
+    /// Nothing to do for the time given.
+    Idle,
+}
+
+/// A worker on a queue.
+pub struct Worker {
+    world: Arc<dyn World>,
+    queue: Arc<dyn TaskQueue>,
+    listener: Listener,
+    tiers: Tiers,
+    shutdown: CancellationToken,
+    observer: Option<Observer>,
+}
+
+impl Worker {
+    /// A worker that stops when `shutdown` is cancelled. It listens to orders from now on, so it is made in a runtime.
+    #[must_use]
+    pub fn new(world: Arc<dyn World>, queue: Arc<dyn TaskQueue>, shutdown: CancellationToken) -> Self {
+        let tiers = Tiers::new(&world.config().queue.retry_delays);
+        let listener = Listener::start(queue.clone());
+        Self { world, queue, listener, tiers, shutdown, observer: None }
+    }
+
+    /// Shows every event to `observer` as well.
+    #[must_use]
+    pub fn observed(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Consumes until it is told to stop. A lost connection is made anew, with growing waits.
+    ///
+    /// # Errors
+    /// When the broker refuses: a wrong password, a queue that is not as it should be; or cannot be reached for as long as
+    /// `until.idle`.
+    pub async fn run(&self, until: Until) -> Result<Stopped, QueueError> {
+        let policy = RetryPolicy {
+            first: Duration::from_millis(500),
+            cap: Duration::from_secs(10),
+            budget: Duration::MAX,
+        };
+        let mut waits = Waits::new(&policy);
+        // Since when there was nothing to do; an unreachable broker has nothing to do either.
+        let mut idle_since = Instant::now();
+        loop {
+            let idle_at = until.idle.map(|idle| idle_since + idle);
+            // Cancel-safe: a connection that is given up holds nothing, and the other branch only waits.
+            let consumer = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Ok(Stopped::Shutdown),
+                consumer = self.queue.consume() => consumer,
+            };
+            match consumer {
+                Ok(mut consumer) => {
+                    tracing::info!("consuming");
+                    let (stopped, settled) = self.drain(consumer.as_mut(), until, &mut idle_since).await;
+                    if let Some(stopped) = stopped {
+                        return Ok(stopped);
+                    }
+                    if settled {
+                        waits.reset();
+                    }
+                    tracing::warn!("the connection to the queue is gone; connecting again");
+                }
+                Err(error @ (QueueError::Unreachable(_) | QueueError::Full(_))) => {
+                    // Nothing is delivered either while nobody answers.
+                    if idle_at.is_some_and(|at| Instant::now() >= at) {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, "cannot consume; trying again");
+                }
+                Err(error) => return Err(error),
+            }
+            // Cancel-safe: all branches only wait.
+            tokio::select! {
+                () = tokio::time::sleep(waits.next_wait()) => {}
+                () = self.shutdown.cancelled() => {}
+                () = at(until.idle.map(|idle| idle_since + idle)) => {}
+            }
+        }
+    }
+
+    /// Takes deliveries until there is a reason to stop, or `None` when the connection is gone; and whether any was
+    /// settled.
+    async fn drain(
+        &self,
+        consumer: &mut dyn Consumer,
+        until: Until,
+        idle_since: &mut Instant,
+    ) -> (Option<Stopped>, bool) {
+        let mut settled = false;
+        loop {
+            let idle_at = until.idle.map(|idle| *idle_since + idle);
+            // Cancel-safe: `next` is by its contract, and a delivery it has taken is returned by it.
+            let delivery = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => {
+                    consumer.stop().await;
+                    return (Some(Stopped::Shutdown), settled);
+                }
+                delivery = consumer.next() => match delivery {
+                    Some(delivery) => delivery,
+                    None => return (None, settled),
+                },
+                () = at(idle_at) => {
+                    consumer.stop().await;
+                    return (Some(Stopped::Idle), settled);
+                }
+            };
+            if self.handle(consumer, delivery, until).await == Handled::Settled {
+                settled = true;
+                if until.once {
+                    consumer.stop().await;
+                    return (Some(Stopped::Once), settled);
+                }
+            }
+            // A run that its connection did not survive was no idle time either.
+            *idle_since = Instant::now();
+        }
+    }
+}
+
+/// Ends at this moment; never without one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An outcome's exit code for a single ticket: whether a person has to look.
+#[must_use]
+pub fn is_success(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::NeedsHuman { .. } | Outcome::Cancelled { .. })
+}
