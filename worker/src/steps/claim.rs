@@ -25,8 +25,7 @@ pub enum LeaseSource<'run> {
 impl LeaseSource<'_> {
     /// Whether the broker has never handed this task out before.
     fn is_first_delivery(&self) -> bool {
-        matches!(self, Self::Delivery(Delivery { info, .. })
-            if info.attempt == 1 && info.delivery_count == 0 && !info.redelivered)
+        matches!(self, Self::Delivery(Delivery { info, .. }) if info.is_first())
     }
 }
 
@@ -93,11 +92,12 @@ pub async fn claim(
         _ => None,
     };
     let label = trigger_label(config, &task);
-    if let Some(outcome) = obsolete(&task, &ticket) {
+    if let Some(outcome) = called_off(&task, &ticket) {
         return Ok(Claim::End { outcome, lease });
     }
-    let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
-    if let Some(reason) = &withdrawn
+    let agent = agent.as_ref().map(|agent| agent.as_str());
+    let obsolete = seen_before(&task, &ticket).or_else(|| withdrawn(&task, &ticket, &label, agent));
+    if let Some(reason) = &obsolete
         && leases.is_first_delivery()
     {
         // Nothing can have been done yet, so the repository need not be asked whether something was.
@@ -105,7 +105,7 @@ pub async fn claim(
         return Ok(Claim::End { outcome, lease });
     }
     crash::point("claim:done");
-    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
+    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, obsolete })))
 }
 
 enum Take {
@@ -142,18 +142,21 @@ fn trigger_label(config: &Config, task: &Task) -> String {
     })
 }
 
-/// Why there is nothing left to do for this task, judged by the ticket alone.
-fn obsolete(task: &Task, ticket: &Ticket) -> Option<Outcome> {
+/// Whether somebody has stopped this task.
+fn called_off(task: &Task, ticket: &Ticket) -> Option<Outcome> {
     if let Some(cancel) = &ticket.memory.cancel
         && task.asked_at() <= cancel.at
     {
         return Some(Outcome::Cancelled { by: cancel.by.to_string() });
     }
-    if !task.forced && seen_already(task, ticket) {
-        let reason = "a run that began after this was asked for has done it".to_owned();
-        return Some(Outcome::Superseded { reason });
-    }
     None
+}
+
+/// Why a run that ended makes this one pointless. One that has had an effect goes on all the same: it may have pushed
+/// what the other one found, and not have told anybody yet.
+fn seen_before(task: &Task, ticket: &Ticket) -> Option<String> {
+    let seen = !task.forced && seen_already(task, ticket);
+    seen.then(|| "a run that began after this was asked for has done it".to_owned())
 }
 
 /// Why the trigger no longer stands, when it was a label or an assignment that is gone. A run that has had an effect
@@ -231,7 +234,8 @@ mod tests {
     }
 
     fn word(task: &Task, ticket: &Ticket) -> Option<&'static str> {
-        obsolete(task, ticket).map(|outcome| outcome.word())
+        let superseded = || seen_before(task, ticket).map(|_| "superseded");
+        called_off(task, ticket).map(|outcome| outcome.word()).or_else(superseded)
     }
 
     fn is_withdrawn(task: &Task, ticket: &Ticket) -> bool {
