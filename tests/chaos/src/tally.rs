@@ -34,7 +34,7 @@ pub fn read(directory: &Path) -> anyhow::Result<Tally> {
                 handed.insert((file, run.to_owned(), attempt));
             }
             match line["message"].as_str().unwrap_or_default() {
-                "the attempt failed; the task waits" => {
+                "the task waits for another attempt" => {
                     let reason = shortened(line["reason"].as_str().unwrap_or("?"));
                     *tally.retries.entry(reason).or_default() += 1;
                 }

@@ -126,6 +126,8 @@ impl Fleet {
             (_, Some(_), _) if worker.killed => {}
             (_, Some(9), Some(point)) => *self.fates.points.entry(point).or_default() += 1,
             (Some(0), ..) if worker.draining.is_some() => {}
+            // It had only just been started, did not listen for signals yet and held nothing.
+            (_, Some(15), _) if worker.draining.is_some() && !has_consumed(&worker.log) => {}
             (Some(code), ..) if code == i32::from(jira_agent::exit::ExitStatus::Config.code()) => {
                 bail!("the workers' settings are wrong; see {log}");
             }
@@ -223,6 +225,10 @@ impl Fleet {
     pub fn directory(&self) -> &Path {
         &self.recipe.directory
     }
+}
+
+fn has_consumed(log: &Path) -> bool {
+    std::fs::read_to_string(log).is_ok_and(|log| log.contains(r#""consuming""#))
 }
 
 fn signal(child: &Child, signal: Signal) {
