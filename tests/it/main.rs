@@ -6,6 +6,7 @@ mod cli;
 mod queue;
 mod world;
 
+mod fleet;
 mod kill;
 mod misbehave;
 mod run;

@@ -11,6 +11,7 @@ use jira_agent::github::GitHub;
 use jira_agent::http::Http;
 use jira_agent::jira::Jira;
 use jira_agent::output;
+use jira_agent::queue::tiers::Tiers;
 use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
@@ -94,13 +95,14 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
     };
     let github = GitHub::new(&config.github, http.clone());
     let model = Model::new(&config.model, http).context("section [model]")?;
+    let breaker = Breaker::new(&Tiers::new(&config.queue.retry_delays));
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let transfers = Transfers::new(program, &config.http);
     Ok(Arc::new(Services {
         tickets: Tickets::new(jira, github),
         model,
         transfers,
-        breaker: Breaker::default(),
+        breaker,
         redactor,
         config,
     }))

@@ -4,19 +4,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jira_agent::queue::tiers::Tiers;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// How long it stays open at first; twice as long after each probe that fails.
-const FIRST: Duration = Duration::from_secs(30);
-/// At most this long.
-const LONGEST: Duration = Duration::from_mins(10);
 /// A provider that has answered within this time is not taken for down because of one question.
 const RECENT: Duration = Duration::from_mins(10);
 
-/// Closed, open until a moment, or half open: one run may try.
-#[derive(Debug, Clone, Default)]
+/// Closed, open until a moment, or half open: one run may try. Clones are the same breaker.
+#[derive(Debug, Clone)]
 pub struct Breaker {
+    /// How long it stays open at first; twice as long after each probe that fails.
+    first: Duration,
+    /// At most this long.
+    longest: Duration,
     state: Arc<Mutex<State>>,
 }
 
@@ -71,6 +72,12 @@ pub enum Position {
 }
 
 impl Breaker {
+    /// A closed one, which opens for as long as the first tier, and at most for the third.
+    #[must_use]
+    pub fn new(tiers: &Tiers) -> Self {
+        Self { first: tiers.nth(1), longest: tiers.nth(3), state: Arc::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,14 +120,14 @@ impl Breaker {
             state.doubted = true;
             return false;
         }
-        let wait = state.open.map_or(FIRST, |open| (2 * open.wait).min(LONGEST));
+        let wait = state.open.map_or(self.first, |open| (2 * open.wait).min(self.longest));
         state.trip(wait);
         true
     }
 
     /// The account cannot pay: nobody mends that in seconds.
     pub fn exhausted(&self) {
-        self.state().trip(LONGEST);
+        self.state().trip(self.longest);
     }
 
     /// How it stands.
@@ -136,7 +143,7 @@ impl Breaker {
     /// How long a task should wait that fails now because of the provider.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        self.state().open.map_or(FIRST, |open| open.wait)
+        self.state().open.map_or(self.first, |open| open.wait)
     }
 }
 
@@ -154,13 +161,20 @@ impl State {
 mod tests {
     use super::*;
 
+    const FIRST: Duration = Duration::from_secs(30);
+    const LONGEST: Duration = Duration::from_mins(10);
+
+    fn closed() -> Breaker {
+        Breaker::new(&Tiers::new(&[30, 120, 600, 3600].map(Duration::from_secs)))
+    }
+
     fn may_begin(breaker: &Breaker) -> bool {
         matches!(breaker.admit(), Admission::Granted(_))
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_opens_it_and_one_probe_decides() {
-        let breaker = Breaker::default();
+        let breaker = closed();
         assert!(may_begin(&breaker));
         assert!(breaker.outage());
         assert_eq!(breaker.position(), Position::Open);
@@ -182,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_asked_nothing_leaves_the_place_to_another() {
-        let breaker = Breaker::default();
+        let breaker = closed();
         breaker.outage();
         tokio::time::advance(FIRST).await;
         drop(breaker.admit());
@@ -191,14 +205,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_failure_beside_recent_answers_is_the_questions_own() {
-        let breaker = Breaker::default();
+        let breaker = closed();
         breaker.success();
         assert!(!breaker.outage());
         assert_eq!(breaker.position(), Position::Closed);
         breaker.success();
         assert!(!breaker.outage());
         assert!(breaker.outage(), "two in a row are an outage");
-        let idle = Breaker::default();
+        let idle = closed();
         idle.success();
         tokio::time::advance(RECENT).await;
         assert!(idle.outage(), "nobody knows any longer that it works");
@@ -206,7 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_double_to_ten_minutes() {
-        let breaker = Breaker::default();
+        let breaker = closed();
         for _ in 0..9 {
             breaker.outage();
         }

@@ -231,4 +231,91 @@ mod tests {
         assert_eq!(of(Permanent("no".to_owned())), Failure::Permanent);
         assert_eq!(of(GitError::NotFound { url: "u".to_owned() }), Failure::Permanent);
     }
+
+    fn info(attempt: u32, waits: u32, crashes: u32) -> DeliveryInfo {
+        DeliveryInfo {
+            message_id: None,
+            attempt,
+            waits,
+            crashes,
+            delivery_count: 0,
+            first_published: Some(Timestamp::UNIX_EPOCH),
+            traceparent: None,
+            redelivered: false,
+            replayed_by: None,
+        }
+    }
+
+    fn rules(hours: i64) -> Rules {
+        Rules {
+            tiers: Tiers::new(&[30, 120, 600, 3600].map(Duration::from_secs)),
+            max_attempts: 5,
+            now: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours),
+        }
+    }
+
+    fn words(settlement: Settlement) -> String {
+        match settlement {
+            Settlement::Retry { after, .. } => {
+                format!("{:#}", SignedDuration::try_from(after).unwrap())
+            }
+            Settlement::Release => "at once".to_owned(),
+            Settlement::DeadLetter => "dead letter".to_owned(),
+        }
+    }
+
+    fn counted(settlement: Settlement) -> &'static str {
+        match settlement {
+            Settlement::Retry { counts: Counts::Attempt, .. } => "attempt",
+            Settlement::Retry { counts: Counts::Wait, .. } => "no",
+            Settlement::Retry { counts: Counts::Crash, .. } => "crash",
+            Settlement::Release | Settlement::DeadLetter => "–",
+        }
+    }
+
+    /// One row: what becomes of the first, second, third … of such failures in a row.
+    fn row(name: &str, failure: Failure, times: u32, hours: i64) -> String {
+        let of = |number: u32| match failure {
+            Failure::LeaseHeld => info(1, number - 1, 0),
+            Failure::WorkerDied => info(1, 0, number - 1),
+            _ => info(number, 0, 0),
+        };
+        let ends: Vec<Settlement> =
+            (1..=times).map(|number| settlement(failure, &of(number), &rules(hours))).collect();
+        let list = ends.iter().map(|end| words(*end)).collect::<Vec<_>>().join(", ");
+        format!("| {name} | {list} | {} |", counted(ends[0]))
+    }
+
+    #[test]
+    fn the_table_in_the_documentation_is_the_one_in_the_code() {
+        let ninety = Duration::from_secs(90);
+        let rows = [
+            row(
+                "passing: no connection, 5xx, a time-out, somebody else moved the branch",
+                Failure::Transient,
+                5,
+                1,
+            ),
+            row("a service asks to wait (say 90 s)", Failure::RateLimited(ninety), 1, 1),
+            row("the same, a day after the task was published", Failure::RateLimited(ninety), 5, 25),
+            row(
+                "the model's provider is down or unpaid (breaker open for 90 s)",
+                Failure::Outage(ninety),
+                1,
+                1,
+            ),
+            row("permanent: 401, 403, 404, not allowed, not understood", Failure::Permanent, 1, 1),
+            row("the lease is held by another worker", Failure::LeaseHeld, 5, 1),
+            row("the worker has to stop (drain)", Failure::Shutdown, 1, 1),
+            row("the worker died over the task (came back twice unsettled)", Failure::WorkerDied, 3, 1),
+        ];
+        let document = include_str!("../../ARCHITECTURE.md");
+        let shown: Vec<&str> = document
+            .lines()
+            .skip_while(|line| !line.starts_with("| failure |"))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .collect();
+        assert_eq!(shown, rows, "\n{}", rows.join("\n"));
+    }
 }

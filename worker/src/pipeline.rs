@@ -59,6 +59,7 @@ pub async fn run(
             log.record(outcome.event(), outcome_data(&outcome)).await;
             return Ok(Attempt::Ended(outcome));
         }
+        () = cancel.cancelled() => return Err(stopped()),
         claim = stage.step("claim", SERVICES, claim::claim(world, task, log.attempt(), leases)) => claim?,
     };
     let claimed = match claim {
@@ -109,6 +110,7 @@ async fn under_lease(
         biased;
         () = lost.cancelled() => return Err(Transient("the lease on the ticket was lost".to_owned()).into()),
         request = recall.cancelled() => request,
+        () = cancel.cancelled() => return Err(stopped()),
         result = world.work(claimed, log, cancel) => return result,
     };
     tracing::warn!(by = %request.by, "the run is cancelled");
@@ -118,6 +120,10 @@ async fn under_lease(
         () = lost.cancelled() => Err(Transient("the lease on the ticket was lost".to_owned()).into()),
         result = conclude(world, claimed, cancelled(request), log) => result,
     }
+}
+
+fn stopped() -> anyhow::Error {
+    Transient("the run was stopped".to_owned()).into()
 }
 
 fn cancelled(request: CancelRequest) -> Outcome {

@@ -94,10 +94,10 @@ async fn a_second_signal_ends_the_worker_at_once_and_the_next_one_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_takes_too_long_is_ended_and_tried_again() {
     let world = World::new().await;
-    let worker = in_mid_run(&world, &[("JIRA_AGENT__WORKER__RUN_DEADLINE", "2s")]).await;
+    let worker = in_mid_run(&world, &[("JIRA_AGENT__WORKER__RUN_DEADLINE", "6s")]).await;
     world.broker.wait_for_depth(&world.queue, "agent-tasks.retry.30s", 1).await;
     assert_eq!(workspaces(&world), 0);
-    hurry(&world, "agent-tasks.retry.30s", 2, "the run took longer than worker.run_deadline (2 s)").await;
+    hurry(&world, "agent-tasks.retry.30s", 2, "the run took longer than worker.run_deadline (6 s)").await;
     // The same worker: its lease of the first attempt must not be in its way.
     wait_for("the ticket to be moved", async || (world.issue().status == "In Testing").then_some(())).await;
     signal(&worker.0, Signal::TERM);

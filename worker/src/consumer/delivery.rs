@@ -27,9 +27,13 @@ pub(super) enum Handled {
     GoOn,
 }
 
+/// How long an interrupted run may take to give its lease back.
+const LETTING_GO: Duration = Duration::from_secs(2);
+
 enum Interrupted {
     No(anyhow::Result<Attempt>),
     Lost,
+    TooLong,
     Drained,
 }
 
@@ -101,16 +105,22 @@ impl Worker {
         let result = {
             let lease = LeaseSource::Delivery(&delivery);
             let work = pipeline::run(world, task.clone(), lease, &mut log, &cancel, &mut recall);
+            let mut work = std::pin::pin!(work);
             // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
-            tokio::select! {
+            let interrupted = tokio::select! {
                 biased;
                 () = lost.cancelled() => Interrupted::Lost,
-                result = work => Interrupted::No(result),
-                () = tokio::time::sleep(deadline) => Interrupted::No(Err(too_long(deadline))),
+                result = &mut work => Interrupted::No(result),
+                () = tokio::time::sleep(deadline) => Interrupted::TooLong,
                 () = drained(&self.shutdown, world.config().worker.drain_timeout) => Interrupted::Drained,
+            };
+            if matches!(interrupted, Interrupted::TooLong | Interrupted::Drained) {
+                // Whoever gets the task next should not find its lease held.
+                cancel.cancel();
+                let _ = tokio::time::timeout(LETTING_GO, work).await;
             }
+            interrupted
         };
-        cancel.cancel();
         world.forget_step(task.id);
         match result {
             // What the run made of a lost connection is not what happened.
@@ -121,10 +131,8 @@ impl Worker {
                 Handled::GoOn
             }
             Interrupted::No(Ok(end)) => self.conclude(delivery, &task, end, &mut log).await,
-            Interrupted::No(Err(error)) => {
-                let reason = world.redactor().redact(&format!("{error:#}")).into_owned();
-                self.settle_error(delivery, &task, &error, reason, &mut log).await
-            }
+            Interrupted::No(Err(error)) => self.settle_error(delivery, &task, &error, &mut log).await,
+            Interrupted::TooLong => self.settle_error(delivery, &task, &too_long(deadline), &mut log).await,
             Interrupted::Lost => Handled::GoOn,
             Interrupted::Drained => {
                 let reason = "the worker was shut down before it could finish".to_owned();
@@ -167,7 +175,10 @@ impl Worker {
         let reason = format!("the worker died {died} times{at}");
         // It may have died in the very last moment: then the ticket holds the result, and there is nothing to tell.
         match pipeline::end_before(&*self.world, task, log).await {
-            Ok(true) => self.conclude(delivery, task, Attempt::AlreadyEnded, log).await,
+            Ok(true) => {
+                self.world.forget_step(task.id);
+                self.conclude(delivery, task, Attempt::AlreadyEnded, log).await
+            }
             Ok(false) | Err(_) => {
                 self.world.forget_step(task.id);
                 self.bury(delivery, task, Death { reason, step }, log).await
@@ -180,9 +191,9 @@ impl Worker {
         delivery: Delivery,
         task: &Task,
         error: &anyhow::Error,
-        reason: String,
         log: &mut RunLog,
     ) -> Handled {
+        let reason = self.world.redactor().redact(&format!("{error:#}")).into_owned();
         let failure = failure::classify(error);
         let step = error.downcast_ref::<InStep>().map(|step| step.0.to_owned());
         match self.settlement(failure, &delivery) {
