@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 use url::Url;
 
-use super::alias;
+use super::alias::{self, Choices};
 use super::assemble::{Setting, assemble, one_line};
 use super::keys::{self, Kind, Meaning};
 use super::problem::shown;
 use super::secret_files;
-use super::{Config, ConfigError, ModelProvider, Problem};
+use super::{Config, ConfigError, ModelProvider, Problem, QueueKind};
 
 /// The first layer, and the documentation of all settings.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -75,6 +75,7 @@ impl Config {
             layers.settings.extend(layer.settings);
             layers.problems.extend(layer.problems);
         }
+        complete_redis(&sources.env, &mut layers);
         let Layers { settings, mut problems } = layers;
         let config = assemble(&derived(&settings), &settings, &mut problems);
         match config {
@@ -249,9 +250,21 @@ fn aliases(env: &BTreeMap<String, String>, file: &Layers, explicit: &Layers) -> 
             None => Some(DEFAULT_PROVIDER),
         },
     };
+    let queue = match text("queue.kind") {
+        Some(word) => QueueKind::from_word(&word),
+        None => match alias::chosen_queue(env) {
+            Some((kind, variable)) => {
+                let origin = format!("chosen by environment variable `{variable}`");
+                layers.set("queue.kind", Value::from(kind.word()), &origin);
+                Some(kind)
+            }
+            None => Some(DEFAULT_QUEUE),
+        },
+    };
     let reviewer = text("jira.reviewer");
     let mut problems = Vec::new();
-    let found = alias::settings(env, provider, reviewer.as_deref(), &mut problems);
+    let choices = Choices { queue, provider, reviewer: reviewer.as_deref() };
+    let found = alias::settings(env, &choices, &mut problems);
     // A key that our own variable sets is settled: what its aliases say does not matter.
     problems.retain(|problem| explicit.latest(&problem.field).is_none());
     layers.problems = problems;
@@ -261,6 +274,22 @@ fn aliases(env: &BTreeMap<String, String>, file: &Layers, explicit: &Layers) -> 
     }
     layers
 }
+
+/// Adds to the address of Redis what variables of their own say of it.
+fn complete_redis(env: &BTreeMap<String, String>, layers: &mut Layers) {
+    let text = |key: &str| layers.latest(key).and_then(|value| value.clone().into_string().ok());
+    if text("queue.kind").as_deref() != Some(QueueKind::Redis.word()) {
+        return;
+    }
+    let address = text("queue.url");
+    if let Some(whole) = alias::complete_redis(env, address.as_deref(), &mut layers.problems) {
+        let origin = format!("environment variable `{}`", whole.variable);
+        layers.set(whole.key, Value::from(whole.text), &origin);
+    }
+}
+
+/// The transport in `config.default.toml`; a test holds them together.
+const DEFAULT_QUEUE: QueueKind = QueueKind::Rabbitmq;
 
 /// The provider in `config.default.toml`; a test holds them together.
 const DEFAULT_PROVIDER: ModelProvider = ModelProvider::Anthropic;

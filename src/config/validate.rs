@@ -154,6 +154,7 @@ impl Check<'_> {
         }
         if queue.kind == QueueKind::Redis {
             self.secret_url("queue.url", &queue.url, &["redis", "rediss"]);
+            self.file("queue.ca_file", queue.ca_file.as_deref());
         }
         if queue.kind != QueueKind::Rabbitmq {
             let enough = queue.lease_timeout >= Duration::from_secs(5);

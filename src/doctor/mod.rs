@@ -2,6 +2,7 @@
 
 mod checks;
 mod queue;
+mod redis_server;
 mod report;
 
 use std::time::Duration;

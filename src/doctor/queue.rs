@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::Finding;
 use super::checks::way_to;
+use super::{Finding, redis_server};
 use crate::config::{Config, QueueKind};
 use crate::http::{Http, HttpError, Safety};
 use crate::queue::QueueError;
@@ -22,8 +22,10 @@ const AREA: &str = "queue";
 const STOCK_TIMEOUT: Duration = Duration::from_mins(30);
 
 pub(super) async fn examine(config: &Config, http: &Http) -> Vec<Finding> {
-    if config.queue.kind != QueueKind::Rabbitmq {
-        return vec![Finding::fine(AREA, "embedded: nothing to reach")];
+    match config.queue.kind {
+        QueueKind::Rabbitmq => {}
+        QueueKind::Redis => return redis_server::examine(config).await,
+        QueueKind::Sqlite => return vec![Finding::fine(AREA, "embedded: nothing to reach")],
     }
     let mut findings = topology(config).await;
     findings.extend(consumer_timeout(config));

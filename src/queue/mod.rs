@@ -10,6 +10,7 @@
 
 pub mod memory;
 pub mod rabbitmq;
+pub mod redis;
 pub mod tiers;
 pub mod topology;
 
@@ -41,7 +42,7 @@ pub type OrderStream = Pin<Box<dyn Stream<Item = Order> + Send>>;
 pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<dyn TaskQueue>, QueueError> {
     Ok(match config.kind {
         QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
-        QueueKind::Redis => return Err(QueueError::Settings("queue.kind = redis: not built".to_owned())),
+        QueueKind::Redis => Arc::new(redis::Redis::connect(config, connection_name).await?),
         QueueKind::Sqlite => return Err(QueueError::Settings("queue.kind = sqlite: not built".to_owned())),
     })
 }

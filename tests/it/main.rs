@@ -4,6 +4,7 @@
 mod broker;
 mod cli;
 mod queue;
+mod redis;
 mod world;
 
 mod fleet;
