@@ -27,7 +27,7 @@ const CRATES: &[Crate] = &[
             &["redact"],
             &["config"],
             &["output", "retry", "routing", "shutdown", "telemetry", "tls"],
-            &["http"],
+            &["http", "progress"],
             &["lenient", "rest", "sticky"],
             &["testing"],
             &["queue", "jira", "github"],
@@ -62,13 +62,13 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "jira_agent_producer",
         folder: "producer/src",
-        layers: &[&["cli", "progress"], &["enqueue", "topology"], &["app"], &["lib", "main"]],
+        layers: &[&["cli"], &["enqueue", "topology"], &["app"], &["lib", "main"]],
         below: &["jira_agent"],
     },
     Crate {
         name: "jira_agent_standalone",
         folder: "standalone/src",
-        layers: &[&["cli"], &["demo"], &["lib", "main"]],
+        layers: &[&["cli"], &["demo", "run", "settings", "up"], &["lib", "main"]],
         below: &["jira_agent", "jira_agent_worker", "jira_agent_producer", "jira_agent_simulator"],
     },
 ];
@@ -81,6 +81,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("lapin", &["src/queue/rabbitmq"]),
     // A module of the same name is declared in src/queue/mod.rs.
     ("redis", &["src/queue/redis", "src/queue/mod.rs"]),
+    ("sqlx", &["src/queue/sqlite"]),
     ("git2", &["worker/src/git"]),
     (r"tree_sitter\w*", &["worker/src/syntax"]),
     ("backoff", &["src/retry.rs"]),

@@ -4,5 +4,3 @@ pub mod app;
 pub mod cli;
 pub mod enqueue;
 pub mod topology;
-
-mod progress;

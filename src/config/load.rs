@@ -90,6 +90,12 @@ impl Config {
         }
     }
 
+    /// Whether anything but a default says what this key is.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.origins.contains_key(key)
+    }
+
     /// Where the value of a key is from, in words.
     pub(super) fn origin(&self, key: &str) -> &str {
         self.origins.get(key).map_or("default", String::as_str)

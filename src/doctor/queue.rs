@@ -25,7 +25,7 @@ pub(super) async fn examine(config: &Config, http: &Http) -> Vec<Finding> {
     match config.queue.kind {
         QueueKind::Rabbitmq => {}
         QueueKind::Redis => return redis_server::examine(config).await,
-        QueueKind::Sqlite => return vec![Finding::fine(AREA, "embedded: nothing to reach")],
+        QueueKind::Sqlite => return super::embedded::examine(config).await,
     }
     let mut findings = topology(config).await;
     findings.extend(consumer_timeout(config));

@@ -11,6 +11,7 @@
 pub mod memory;
 pub mod rabbitmq;
 pub mod redis;
+pub mod sqlite;
 pub mod tiers;
 pub mod topology;
 
@@ -43,7 +44,7 @@ pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<
     Ok(match config.kind {
         QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
         QueueKind::Redis => Arc::new(redis::Redis::connect(config, connection_name).await?),
-        QueueKind::Sqlite => return Err(QueueError::Settings("queue.kind = sqlite: not built".to_owned())),
+        QueueKind::Sqlite => Arc::new(sqlite::Sqlite::connect(config).await?),
     })
 }
 

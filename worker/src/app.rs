@@ -75,7 +75,7 @@ fn needs(command: &Command) -> Option<Needs> {
 async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
     match cli.command {
         Command::Run(args) => consume(args, config, redactor).await,
-        Command::Ticket(args) => ticket(args, config, redactor).await,
+        Command::Ticket(args) => ticket(args, config, redactor, None).await,
         Command::Context(args) => offline::context(&args, &config),
         Command::Apply(args) => offline::apply(&args, &config),
         Command::Doctor(args) => jira_agent::doctor::run(&config, &redactor, args.json).await,
@@ -132,7 +132,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
 }
 
 /// Removes the workspaces of workers that died.
-async fn sweep(services: &Services) {
+pub async fn sweep(services: &Services) {
     let root = steps::workspace::root(services);
     match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
         Ok(Ok(0)) | Err(_) => {}
@@ -141,7 +141,16 @@ async fn sweep(services: &Services) {
     }
 }
 
-async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+/// Works on one ticket, here and now, and tells how it ended; events are shown to `observer` as they happen.
+///
+/// # Errors
+/// When the key, the repository or a setting cannot be used, or the queue is away.
+pub async fn ticket(
+    args: TicketArgs,
+    config: Config,
+    redactor: Redactor,
+    observer: Option<Observer>,
+) -> anyhow::Result<ExitStatus> {
     let key = args.key.parse().map_err(|error: InvalidId| BadInput(error.to_string()))?;
     let repository = args.repo.as_deref().map(str::parse).transpose();
     let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
@@ -164,7 +173,7 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
     };
     output::note(&format!("run {} of {}", task.id, task.ticket));
-    let end = one_run(&services, task.clone(), queue.clone(), None, &shutdown.token()).await;
+    let end = one_run(&services, task.clone(), queue.clone(), observer, &shutdown.token()).await;
     let status = report(&services, &task, end, args.json).await;
     if let Some(queue) = queue {
         queue.close().await;
@@ -273,7 +282,9 @@ fn sentence(outcome: &Outcome) -> String {
     }
 }
 
-fn status_of(error: &anyhow::Error) -> ExitStatus {
+/// The exit code for what ended the program.
+#[must_use]
+pub fn status_of(error: &anyhow::Error) -> ExitStatus {
     for cause in error.chain() {
         if cause.is::<ConfigError>() {
             return ExitStatus::Config;

@@ -223,7 +223,7 @@ impl Driver {
             loop {
                 let published = match &body {
                     Body::Task(task) => queue.publish(task).await.map_err(anyhow::Error::from),
-                    Body::Raw(body) => broker.put(body).await,
+                    Body::Raw(body) => broker.put(&*queue, body).await,
                 };
                 match published {
                     Ok(()) => return Ok(()),
