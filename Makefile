@@ -26,6 +26,10 @@ check: ## The fast loop: format, clippy, unit tests
 bench: ## Measure against raw libraries and print a table
 	@scripts/bench $(ARGS)
 
+.PHONY: chaos
+chaos: ## Kill, stop and cut everything while tickets are worked on, and judge what became of them
+	@scripts/chaos $(ARGS)
+
 .PHONY: build
 build: ## Build the three programs for use, into target/release
 	@cargo build --locked --release --bins $(ARGS)

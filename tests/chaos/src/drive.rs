@@ -269,7 +269,7 @@ impl Driver {
                         proxy.silence(|count| rng.usize(0..count), milliseconds(time));
                     }
                     Action::Delay { by, milliseconds: time } => {
-                        proxy.delay(milliseconds(by), milliseconds(time))
+                        proxy.delay(milliseconds(by), milliseconds(time));
                     }
                     _ => {}
                 }

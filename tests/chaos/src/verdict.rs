@@ -153,7 +153,7 @@ impl Flaws {
                 self.add(Flaw::State, format!("{} commits of ours instead of 1: {commits:?}", commits.len()));
             }
             Some(_) if !found.tree_is_right => {
-                self.add(Flaw::State, "the branch does not hold what the model said")
+                self.add(Flaw::State, "the branch does not hold what the model said");
             }
             Some(_) => {}
         }
