@@ -12,6 +12,7 @@ pub mod redact;
 pub mod retry;
 pub mod routing;
 pub mod shutdown;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 

@@ -57,6 +57,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("model.prices.output", Plain),
     ("model.prices.cache_write", Plain),
     ("model.prices.cache_read", Plain),
+    ("worker.listen", Plain),
     ("worker.workspace_root", Plain),
     ("worker.min_free_bytes", Plain),
     ("worker.run_deadline", Plain),

@@ -10,6 +10,8 @@ use crate::domain::Mode;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerConfig {
+    /// Where probes and metrics are served, `host:port`; empty: nowhere.
+    pub listen: String,
     /// Where workspaces are made, one directory an attempt; unset: `jira-agent-UID` in the system's directory for
     /// temporary files. What is left there by a dead worker is swept at start.
     #[serde(default)]

@@ -159,6 +159,7 @@ idle_timeout = "1s"
 prices = {{ input = 3.0, output = 15.0 }}
 
 [worker]
+listen = ""
 min_free_bytes = 0
 workspace_root = "{workspaces}"
 

@@ -15,6 +15,7 @@ use jira_agent::queue::tiers::Tiers;
 use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
+use jira_agent::status::StatusServer;
 use jira_agent::telemetry;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,11 @@ use crate::cli::{Cli, Command, RunArgs, TicketArgs};
 use crate::consumer::{self, Stopped, Until, Worker};
 use crate::failure::{self, Failure};
 use crate::git::Transfers;
+use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::offline::{self, BadInput};
 use crate::pipeline::{self, Attempt};
+use crate::probe::Probe;
 use crate::recall::{Listener, Recall};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
@@ -103,6 +106,7 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
         model,
         transfers,
         breaker,
+        metrics: Metrics::default(),
         redactor,
         config,
     }))
@@ -115,7 +119,9 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     sweep(&services).await;
     let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
     let until = Until { once: args.once, idle: args.idle_exit };
-    let worker = Worker::new(services, queue.clone(), shutdown.token());
+    let probe = Probe::new(services.clone(), shutdown.token());
+    let _server = serve(&services.config.worker.listen, probe.clone()).await;
+    let worker = Worker::new(services, queue.clone(), shutdown.token()).probed(probe);
     // In a task, where the queue's own tasks are: a delivery then wakes one thread on its way and not two.
     let running = tokio::spawn(async move { worker.run(until).await });
     let stopped = running.await.unwrap_or_else(|ended| match ended.try_into_panic() {
@@ -129,6 +135,23 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     }
     stopped?;
     Ok(ExitStatus::Done)
+}
+
+/// Serves probes and metrics where the settings say; a port that is taken is no reason not to work.
+pub async fn serve(address: &str, probe: Arc<Probe>) -> Option<StatusServer> {
+    if address.is_empty() {
+        return None;
+    }
+    match StatusServer::start(address, probe).await {
+        Ok(server) => {
+            tracing::info!(address = %server.address(), "probes and metrics are served");
+            Some(server)
+        }
+        Err(error) => {
+            tracing::warn!(address, %error, "no probes and metrics: another program may listen there; set worker.listen");
+            None
+        }
+    }
 }
 
 /// Removes the workspaces of workers that died.

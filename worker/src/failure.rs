@@ -34,6 +34,22 @@ pub enum Failure {
     WorkerDied,
 }
 
+impl Failure {
+    /// Its word in metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RateLimited(_) => "rate_limited",
+            Self::Outage(_) => "outage",
+            Self::Permanent => "permanent",
+            Self::LeaseHeld => "lease_held",
+            Self::Shutdown => "shutdown",
+            Self::WorkerDied => "worker_died",
+        }
+    }
+}
+
 /// What becomes of the delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {

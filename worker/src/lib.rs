@@ -15,6 +15,8 @@ pub mod text;
 pub mod breaker;
 pub mod crash;
 pub mod failure;
+pub mod metrics;
+pub mod probe;
 pub mod products;
 pub mod recall;
 pub mod run_log;

@@ -9,12 +9,14 @@ use jira_agent::domain::{CancelRequest, EventKind, Mode, Outcome, Task, TaskId};
 use jira_agent::queue::Lease;
 use jira_agent::redact::Redactor;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::crash;
 use crate::failure::{InStep, Transient, Unfinished};
+use crate::metrics::Metrics;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::recall::Recall;
 use crate::run_log::RunLog;
@@ -148,6 +150,10 @@ impl World for Services {
 
     fn tickets(&self) -> &dyn TicketStore {
         &self.tickets
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     fn breaker(&self) -> &Breaker {
@@ -383,7 +389,10 @@ impl Stage<'_> {
                 Err(Transient(format!("it took longer than {} s", limit.as_secs())).into())
             })
         };
-        timed.instrument(tracing::info_span!("step", step = name)).await.context(InStep(name))
+        let begun = Instant::now();
+        let result = timed.instrument(tracing::info_span!("step", step = name)).await;
+        self.world.metrics().step_ended(name, begun.elapsed());
+        result.context(InStep(name))
     }
 }
 

@@ -9,6 +9,7 @@ use jira_agent::secret::Secret;
 use crate::breaker::Breaker;
 use crate::failure::ProviderDown;
 use crate::git::Transfers;
+use crate::metrics::Metrics;
 use crate::model::{Model, ModelError, Reply, Request};
 use crate::prompt::PromptInput;
 use jira_agent::tickets::Tickets;
@@ -27,6 +28,8 @@ pub struct Services {
     pub transfers: Transfers,
     /// Whether the model's provider may be asked.
     pub breaker: Breaker,
+    /// What is counted and timed.
+    pub metrics: Metrics,
     /// What must not be seen.
     pub redactor: Redactor,
 }
@@ -64,6 +67,8 @@ impl Services {
         let error = match self.model.complete(request, cancel).await {
             Ok(reply) => {
                 self.breaker.success();
+                let cost = self.config.model.prices.as_ref().map(|prices| reply.usage.cost(prices));
+                self.metrics.model_replied(&self.config.model.name, &reply.usage, cost);
                 return Ok(reply);
             }
             Err(error) => error,

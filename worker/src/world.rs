@@ -9,6 +9,7 @@ use jira_agent::tickets::Tickets;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
+use crate::metrics::Metrics;
 use crate::products::Claimed;
 use crate::run_log::RunLog;
 
@@ -23,6 +24,9 @@ pub trait World: Send + Sync {
 
     /// The tickets.
     fn tickets(&self) -> &dyn TicketStore;
+
+    /// What is counted and timed.
+    fn metrics(&self) -> &Metrics;
 
     /// Whether the model's provider may be asked.
     fn breaker(&self) -> &Breaker;

@@ -4,6 +4,8 @@ mod breaker;
 mod cancel;
 mod crash_loop;
 mod drain;
+mod heartbeat;
+mod probes;
 mod stale;
 
 use lapin::message::Delivery;

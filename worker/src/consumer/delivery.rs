@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -98,6 +99,9 @@ impl Worker {
                 return self.settle(delivery, &task, Failure::Outage(after), reason, &mut log).await;
             }
         };
+        let _busy = world.metrics().busy();
+        self.note_wait(&delivery);
+        let begun = Instant::now();
         let mut recall = self.listener.about(&task);
         let lost = delivery.lost();
         let cancel = lost.child_token();
@@ -125,12 +129,17 @@ impl Worker {
         match result {
             // What the run made of a lost connection is not what happened.
             _ if lost.is_cancelled() => {
+                world.metrics().lost();
                 tracing::warn!(
                     "the connection to the queue is gone: the run stops, the task will be redelivered"
                 );
                 Handled::GoOn
             }
-            Interrupted::No(Ok(end)) => self.conclude(delivery, &task, end, &mut log).await,
+            Interrupted::No(Ok(end)) => {
+                let handled = self.conclude(delivery, &task, end.clone(), &mut log).await;
+                self.note_end(handled, &end, begun.elapsed());
+                handled
+            }
             Interrupted::No(Err(error)) => self.settle_error(delivery, &task, &error, &mut log).await,
             Interrupted::TooLong => self.settle_error(delivery, &task, &too_long(deadline), &mut log).await,
             Interrupted::Lost => Handled::GoOn,
@@ -138,6 +147,26 @@ impl Worker {
                 let reason = "the worker was shut down before it could finish".to_owned();
                 self.settle(delivery, &task, Failure::Shutdown, reason, &mut log).await
             }
+        }
+    }
+
+    /// How long the task has waited for its first delivery.
+    fn note_wait(&self, delivery: &Delivery) {
+        let info = &delivery.info;
+        if let (Some(first), 1, 0) = (info.first_published, info.attempt, info.waits) {
+            let wait = Timestamp::now().duration_since(first);
+            self.world.metrics().waited(wait.try_into().unwrap_or_default());
+        }
+    }
+
+    fn note_end(&self, handled: Handled, end: &Attempt, took: Duration) {
+        let outcome = match end {
+            Attempt::Ended(outcome) => outcome.word(),
+            Attempt::AlreadyEnded => "already_ended",
+            Attempt::Busy => return,
+        };
+        if handled == Handled::Settled {
+            self.world.metrics().run_ended(outcome, Some(took));
         }
     }
 
@@ -223,16 +252,27 @@ impl Worker {
                 tracing::warn!(reason, after_s, counts = ?counts, "the task waits for another attempt");
                 let data = retry_data(&reason, after, counts, self.world.breaker());
                 let handled = settled(delivery.retry(Retry { after, counts, reason }).await, "putting off");
+                self.note_return(handled, failure);
                 note_retry(log, handled, data).await;
                 handled
             }
             Settlement::Release => {
                 tracing::warn!(reason, "the task goes back to the queue");
                 let handled = settled(delivery.release(&reason).await, "giving back");
+                self.note_return(handled, failure);
                 note_retry(log, handled, json!({ "reason": reason })).await;
                 handled
             }
             Settlement::DeadLetter => self.bury(delivery, task, Death::new(reason), log).await,
+        }
+    }
+
+    fn note_return(&self, handled: Handled, failure: Failure) {
+        if handled == Handled::Settled {
+            self.world.metrics().retried(failure.word());
+            if failure == Failure::LeaseHeld {
+                self.world.metrics().contended();
+            }
         }
     }
 
@@ -247,6 +287,8 @@ impl Worker {
         let death = Death { reason, ..death };
         let handled = settled(delivery.dead_letter(&death).await, "dead-lettering");
         if handled == Handled::Settled {
+            self.world.metrics().run_ended("failed", None);
+            self.world.metrics().died(death.step.as_deref());
             log.record(EventKind::DeadLettered, data).await;
             log.flush().await;
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivery::Handled;
 pub use self::delivery::{drained, too_long};
+use crate::probe::Probe;
 use crate::recall::Listener;
 use crate::run_log::Observer;
 use crate::world::World;
@@ -46,6 +47,7 @@ pub struct Worker {
     tiers: Tiers,
     shutdown: CancellationToken,
     observer: Option<Observer>,
+    probe: Option<Arc<Probe>>,
 }
 
 impl Worker {
@@ -54,13 +56,20 @@ impl Worker {
     pub fn new(world: Arc<dyn World>, queue: Arc<dyn TaskQueue>, shutdown: CancellationToken) -> Self {
         let tiers = Tiers::new(&world.config().queue.retry_delays);
         let listener = Listener::start(queue.clone());
-        Self { world, queue, listener, tiers, shutdown, observer: None }
+        Self { world, queue, listener, tiers, shutdown, observer: None, probe: None }
     }
 
     /// Shows every event to `observer` as well.
     #[must_use]
     pub fn observed(mut self, observer: Observer) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Tells `probe` when it holds a subscription.
+    #[must_use]
+    pub fn probed(mut self, probe: Arc<Probe>) -> Self {
+        self.probe = Some(probe);
         self
     }
 
@@ -89,6 +98,7 @@ impl Worker {
             match consumer {
                 Ok(mut consumer) => {
                     tracing::info!("consuming");
+                    let _consuming = self.probe.as_ref().map(Probe::consuming);
                     let (stopped, settled) = self.drain(consumer.as_mut(), until, &mut idle_since).await;
                     if let Some(stopped) = stopped {
                         return Ok(stopped);
