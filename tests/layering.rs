@@ -81,9 +81,9 @@ const APART: &[&str] = &["worker/src/steps"];
 /// Crates from outside (as in a path, a pattern) and the only places that may name them.
 const KEPT: &[(&str, &[&str])] = &[
     ("lapin", &["src/queue/rabbitmq"]),
+    ("sqlx", &["src/queue/sqlite"]),
     // A module of the same name is declared in src/queue/mod.rs.
     ("redis", &["src/queue/redis", "src/queue/mod.rs"]),
-    ("sqlx", &["src/queue/sqlite"]),
     ("git2", &["worker/src/git"]),
     (r"tree_sitter\w*", &["worker/src/syntax"]),
     ("backoff", &["src/retry.rs"]),

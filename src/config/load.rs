@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 use url::Url;
@@ -57,6 +58,13 @@ struct Layers {
 }
 
 impl Config {
+    /// How long a run may take after its deadline: the ticket is told and the task moved, and only then is the delivery
+    /// settled.
+    #[must_use]
+    pub fn time_to_end(&self) -> Duration {
+        self.http.retry_budget + self.http.timeout + 2 * self.queue.timeout
+    }
+
     /// Reads all layers.
     ///
     /// # Errors

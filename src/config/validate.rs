@@ -178,9 +178,7 @@ impl Check<'_> {
             return;
         }
         let (deadline, limit) = (worker.run_deadline, queue.consumer_timeout);
-        // After the deadline the ticket is told and the task moved, and only then is the delivery settled.
-        let http = &self.config.http;
-        let after = http.retry_budget + http.timeout + 2 * queue.timeout;
+        let after = self.config.time_to_end();
         let why = format!(
             "{deadline:?}, and {after:?} to end the run, are not below queue.consumer_timeout ({limit:?}): the broker \
              would take the task away"

@@ -4,6 +4,7 @@
 mod broker;
 mod cli;
 mod queue;
+mod queue_conformance;
 mod redis;
 mod world;
 
@@ -11,4 +12,5 @@ mod fleet;
 mod kill;
 mod misbehave;
 mod run;
+mod sqlite;
 mod trouble;

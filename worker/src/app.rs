@@ -35,6 +35,7 @@ use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
 use crate::steps::{self, claim::LeaseSource};
 use crate::workspace_dir;
+use crate::world::World as _;
 use jira_agent::tickets::Tickets;
 
 /// Runs the program.
@@ -118,6 +119,10 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
     let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
+    let (config, http) = (&services.config, Http::new(&services.config.http, shutdown.token())?);
+    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
+        tracing::info!("{words}");
+    }
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
@@ -230,6 +235,8 @@ pub async fn one_run(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),
     };
+    // Where it died is asked of a delivery only.
+    services.forget_step(run);
     if let Err(error) = &result
         && failure::classify(error) == Failure::Permanent
     {

@@ -261,9 +261,9 @@ impl Link {
         Ok(line)
     }
 
-    /// The connection that was opened last, if any; it may be lost.
-    pub(super) async fn line_now(&self) -> Option<Line> {
-        self.line.lock().await.clone()
+    /// The connection that was opened last, which may be lost; `None` while one is being opened.
+    pub(super) fn line_now(&self) -> Option<Line> {
+        self.line.try_lock().ok()?.clone()
     }
 
     /// Asks for something, and waits for it no longer than `limit` beyond a connect.

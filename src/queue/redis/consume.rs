@@ -23,7 +23,7 @@ use super::settle::RedisSettle;
 use crate::queue::tiers::Tiers;
 use crate::queue::{Consumer, Delivery, QueueError};
 
-/// How often at most one consumer looks for expired leases, and at least when it has nothing else to do.
+/// How often at most a busy consumer looks for due tasks and expired leases; an idle one does whenever it has waited.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest wait on an empty list.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
@@ -80,7 +80,7 @@ pub(super) async fn subscribe(settings: Arc<Settings>, tiers: Tiers) -> Result<R
 
 /// What the script found.
 enum Found {
-    Task(Taken),
+    Task(Box<Taken>),
     /// Nothing; and when the first delayed task is due, if there is one.
     Nothing(Option<Duration>),
 }
@@ -88,15 +88,17 @@ enum Found {
 impl Subscription {
     /// Waits for a task. `None`: the consumer stops, or a connection is gone.
     async fn take(self: Arc<Self>) -> Option<Taken> {
+        let mut has_waited = false;
         while !self.stopping.is_cancelled() && !self.gone.is_cancelled() {
-            let due = match self.try_take().await {
-                Ok(Found::Task(taken)) => return Some(taken),
+            let due = match self.try_take(has_waited).await {
+                Ok(Found::Task(taken)) => return Some(*taken),
                 Ok(Found::Nothing(due)) => due.unwrap_or(SWEEP_INTERVAL),
                 Err(failure) => {
                     tracing::warn!(error = failure.text(), "no task could be taken");
                     return None;
                 }
             };
+            has_waited = true;
             // Cancel-safe: waiting takes nothing off the list.
             tokio::select! {
                 () = self.stopping.cancelled() => return None,
@@ -124,11 +126,11 @@ impl Subscription {
     }
 
     /// Takes the next task, if there is one.
-    async fn try_take(self: &Arc<Self>) -> Result<Found, Failure> {
+    async fn try_take(self: &Arc<Self>, has_waited: bool) -> Result<Found, Failure> {
         let settings = &self.link.settings;
         let (owner, fresh_id) = (Ulid::generate().to_string(), Ulid::generate().to_string());
         let milliseconds = settings.lease_milliseconds();
-        let sweep = if self.is_time_to_sweep() { "1" } else { "0" };
+        let sweep = if has_waited || self.is_time_to_sweep() { "1" } else { "0" };
         let arguments = [owner.as_bytes(), milliseconds.as_bytes(), fresh_id.as_bytes(), sweep.as_bytes()];
         let asked = Instant::now();
         let answer = self.link.ask(settings.timeout, async |mut connection| {
@@ -149,7 +151,9 @@ impl Subscription {
         };
         let mut answer = answer.into_iter();
         match (answer.next(), answer.next()) {
-            (Some(Value::BulkString(item)), _) => Ok(Found::Task(self.hold(item.into(), owner, asked))),
+            (Some(Value::BulkString(item)), _) => {
+                Ok(Found::Task(Box::new(self.hold(item.into(), owner, asked))))
+            }
             (_, Some(Value::Int(due))) => {
                 Ok(Found::Nothing(u64::try_from(due).ok().map(Duration::from_millis)))
             }
@@ -166,7 +170,7 @@ impl Subscription {
 
     fn is_time_to_sweep(&self) -> bool {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = swept.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL.mul_f32(0.9));
+        let is_time = swept.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL);
         if is_time {
             *swept = Some(Instant::now());
         }

@@ -36,6 +36,9 @@ pub(super) struct Header {
     returns: u32,
     #[serde(skip_serializing_if = "is_false")]
     redelivered: bool,
+    /// How often this very item went back; the scripts count it.
+    #[serde(skip_serializing_if = "is_zero")]
+    turn: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_published: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +139,7 @@ impl Header {
             crashes: counters.crashes,
             returns: 0,
             redelivered: false,
+            turn: 0,
             first_published: self.first_published.or_else(|| Some(Timestamp::now())),
             reason: Some(cut(reason).to_owned()),
             ..self.clone()

@@ -129,7 +129,7 @@ impl Keeper {
         let mut is_reachable = true;
         let mut token = None;
         loop {
-            let line = self.link.line_now().await.filter(|_| is_reachable);
+            let line = self.link.line_now().filter(|_| is_reachable);
             let line_lost = async {
                 match &line {
                     Some(line) => line.lost.cancelled().await,

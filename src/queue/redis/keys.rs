@@ -8,7 +8,7 @@ use crate::queue::LeaseKey;
 pub const READY: &str = "jira_ticket_queue";
 /// List: tasks in the hands of workers.
 pub const PROCESSING: &str = "jira_ticket_queue:processing";
-/// Hash: delivery id → owner and deadline, in milliseconds of the server's clock.
+/// Hash: an item's id and its owner → deadline, in milliseconds of the server's clock.
 pub const LEASES: &str = "jira_ticket_queue:leases";
 /// Sorted set: tasks that wait for another attempt, by the time when they are due.
 pub const DELAYED: &str = "jira_ticket_queue:delayed";

@@ -1,12 +1,13 @@
 //! Tasks on Redis, 7.0 or newer, or Valkey. A Redis Cluster is not supported.
 //!
-//! Anything may put a task on the list: `redis-cli RPUSH jira_ticket_queue PROJ-123`. Every step of a task is one script,
-//! so that it is always in one place: ready, in a worker's hands with a lease, delayed, or dead.
+//! Anything may put a task on the list: `redis-cli RPUSH jira_ticket_queue PROJ-123`. Every step of a task is one script or
+//! command, so that it is always in one place: ready, in a worker's hands with a lease, delayed, or dead.
 //!
 //! | from | to | by |
 //! | --- | --- | --- |
 //! | ready | processing, with a lease | `take.lua`, by a worker |
-//! | processing | gone, ready, delayed, dead | `settle.lua`, by the holder of the lease |
+//! | processing | gone | `LREM` of the held item, by its holder |
+//! | processing | ready, delayed, dead | `settle.lua`, by the holder of the lease |
 //! | processing | ready, a death counted | `sweep` in `common.lua`, when the lease has expired, by any worker or publisher |
 //! | processing | ready, no death counted | `give_back.lua`, by a holder that lives |
 //! | delayed | ready | `move_due` in `common.lua`, when it is due, by any worker or publisher |

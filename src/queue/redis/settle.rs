@@ -1,5 +1,6 @@
-//! Settling a delivery: one script each, which does nothing when the delivery is another's by now. A task is never in two
-//! places, and never in none.
+//! Settling a delivery: one step each, which does nothing when the delivery is another's by now. A task is never in two
+//! places, and never in none. An ack needs no script: an item that went back is never equal to what it was, so taking the
+//! held one off the list is the fence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Failure;
+use super::connection::{Failure, Link};
 use super::envelope::Header;
-use super::hold::{Grip, Keeper};
+use super::hold::{Claim, Grip, Keeper};
+use super::keys;
 use super::lease;
 use super::scripts::run;
 use crate::domain::Task;
@@ -76,9 +78,8 @@ impl RedisSettle {
         let Keeper { link, claim: Some(claim), .. } = &*self.keeper else {
             return Ok(false);
         };
-        let empty = Vec::new();
         let (what, item, delay) = match onward {
-            Onward::Nowhere => ("", &empty, Duration::ZERO),
+            Onward::Nowhere => return forget(link, claim).await,
             Onward::Front(item) => ("front", item, Duration::ZERO),
             Onward::Back(item) => ("back", item, Duration::ZERO),
             Onward::Delayed(item, delay) => ("delay", item, *delay),
@@ -99,6 +100,16 @@ impl RedisSettle {
         });
         Ok(answer.await? == 1)
     }
+}
+
+/// Takes the item off the list, if it is still there, and the lease with it.
+async fn forget(link: &Link, claim: &Claim) -> Result<bool, Failure> {
+    let mut both = redis::pipe();
+    both.cmd("LREM").arg(keys::PROCESSING).arg(1).arg(claim.item.as_ref());
+    both.cmd("HDEL").arg(keys::LEASES).arg(format!("{} {}", claim.id, claim.owner)).ignore();
+    let answer = link
+        .ask(link.settings.timeout, async |mut connection| both.query_async::<(i64,)>(&mut connection).await);
+    Ok(answer.await?.0 == 1)
 }
 
 #[async_trait]

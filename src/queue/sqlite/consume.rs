@@ -18,6 +18,9 @@ use crate::queue::{
     Consumer, Death, Delivery, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled,
 };
 
+/// What a look into the file gives: a delivery, and what its row is known by.
+type Taking = Result<Option<(Delivery, Hold)>, Trouble>;
+
 /// One consumer of a session.
 pub(super) struct SqliteConsumer {
     session: Arc<Session>,
@@ -25,7 +28,7 @@ pub(super) struct SqliteConsumer {
     /// One delivery at a time: its permit is the delivery's.
     one: Arc<Semaphore>,
     /// A take that goes on when `next` is given up; one whose answer nobody wants any more is given back.
-    taking: Option<JoinHandle<Result<Option<(Delivery, Hold)>, Trouble>>>,
+    taking: Option<JoinHandle<Taking>>,
     holds: Option<Hold>,
     stopped: bool,
     gone: CancellationToken,
@@ -38,7 +41,7 @@ impl SqliteConsumer {
         Self { session, tiers, one, taking: None, holds: None, stopped: false, gone }
     }
 
-    fn take(&self, permit: OwnedSemaphorePermit) -> JoinHandle<Result<Option<(Delivery, Hold)>, Trouble>> {
+    fn take(&self, permit: OwnedSemaphorePermit) -> JoinHandle<Taking> {
         let (session, tiers, lost) = (self.session.clone(), self.tiers.clone(), self.gone.clone());
         tokio::spawn(async move {
             let taken = {

@@ -29,9 +29,10 @@ pub(super) async fn take(
     // Made first: a lease that is taken while nobody waits for it any more is let go.
     let hold = SqliteHold {
         session: session.clone(),
-        key: key.to_string(),
+        key: key.name(),
         token: Ulid::generate().to_string(),
         open: true,
+        done: CancellationToken::new(),
     };
     if !hold.take().await? {
         session.bury_the_dead().await?;
@@ -39,6 +40,7 @@ pub(super) async fn take(
             return Ok(LeaseOutcome::Held);
         }
     }
+    tokio::spawn(hold.let_go_when(lost.clone()));
     Ok(LeaseOutcome::Granted(Lease::new(key.clone(), lost, Box::new(hold))))
 }
 
@@ -47,6 +49,8 @@ struct SqliteHold {
     key: String,
     token: String,
     open: bool,
+    /// Cancelled when it is let go or dropped.
+    done: CancellationToken,
 }
 
 impl SqliteHold {
@@ -54,6 +58,28 @@ impl SqliteHold {
         let mut connection = self.session.database.writer().await?;
         let statement = sqlx::query(TAKE).bind(&self.key).bind(self.session.id()).bind(&self.token);
         Ok(settle(&mut connection, statement).await?)
+    }
+}
+
+impl SqliteHold {
+    /// Lets go as soon as the lease is lost, for its holder may take its time: whoever gets the delivery next gets the lease.
+    fn let_go_when(&self, lost: CancellationToken) -> impl Future<Output = ()> + use<> {
+        let (session, key, token) = (self.session.clone(), self.key.clone(), self.token.clone());
+        let done = self.done.clone();
+        async move {
+            // Cancel-safe: both only wait.
+            tokio::select! {
+                () = lost.cancelled() => let_go_late(&session, &key, &token).await,
+                () = done.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn let_go_late(session: &Session, key: &str, token: &str) {
+    let Ok(mut connection) = session.database.writer().await else { return };
+    if let Err(error) = let_go(&mut connection, key, token).await {
+        tracing::warn!(%error, "a lease could not be let go; it ends with this process");
     }
 }
 
@@ -80,6 +106,7 @@ impl Hold for SqliteHold {
 
 impl Drop for SqliteHold {
     fn drop(&mut self) {
+        self.done.cancel();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -88,11 +115,6 @@ impl Drop for SqliteHold {
         }
         let (session, key, token) =
             (self.session.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.token));
-        runtime.spawn(async move {
-            let Ok(mut connection) = session.database.writer().await else { return };
-            if let Err(error) = let_go(&mut connection, &key, &token).await {
-                tracing::warn!(%error, "a lease could not be let go; it ends with this process");
-            }
-        });
+        runtime.spawn(async move { let_go_late(&session, &key, &token).await });
     }
 }

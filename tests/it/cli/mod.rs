@@ -6,6 +6,7 @@ mod enqueue;
 mod help;
 mod offline;
 mod simulator;
+mod standalone;
 mod ticket;
 mod topology;
 

@@ -101,8 +101,9 @@ impl Server {
     }
 
     /// Puts a body on the queue as another program would.
-    pub async fn push(&self, body: &str) {
-        self.ask::<()>(&["RPUSH", "jira_ticket_queue", body]).await;
+    pub async fn push(&self, body: impl AsRef<[u8]>) {
+        let words: [&[u8]; 3] = [b"RPUSH", b"jira_ticket_queue", body.as_ref()];
+        open(&self.url()).await.ask::<()>(&words).await;
     }
 
     /// Has the server close the connections that go by the name to this database.

@@ -21,3 +21,23 @@ async fn a_key_that_is_pushed_by_hand_becomes_a_pull_request() {
     let left: Vec<String> = server.ask(&["KEYS", "*"]).await;
     assert_eq!(left, ["jira_ticket_queue:events"]);
 }
+
+#[tokio::test]
+async fn doctor_says_what_it_finds_at_the_address_of_the_usual_variables() {
+    let server = Server::shared().await;
+    let world = World::new().await;
+    let url = server.url();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap().to_string());
+    let mut doctor = world.command("jira-agent-worker");
+    doctor.arg("doctor").env_remove("AMQP_URL").env("REDIS_HOST", host).env("REDIS_PORT", port);
+    doctor.env("REDIS_USERNAME", url.username());
+    let password = url.password().unwrap();
+    let output = doctor.env("REDIS_PASSWORD", password).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("answers, and the user may do what a worker does"), "{text}");
+    assert!(text.contains("jira_ticket_queue: 0 ready, 0 with workers"), "{text}");
+    let output = doctor.env("REDIS_PASSWORD", "hunter2").output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("wrong user or password") && !text.contains("hunter2"), "{text}");
+    assert!(!output.status.success());
+}

@@ -17,7 +17,8 @@ local function wrapped(id, body)
   return MARK .. id .. ' {}\n' .. body
 end
 
--- The same item as one that was handed out before; `deaths` is added to the deaths of workers that held it.
+-- The same item as one that was handed out before; `deaths` is added to the deaths of workers that held it. No two turns of
+-- an item are equal, so that whoever still holds an earlier one cannot take this one off the list.
 local function returned(item, deaths)
   local line = string.find(item, '\n', 1, true)
   if not id_of(item) or not line then
@@ -28,6 +29,7 @@ local function returned(item, deaths)
     header = {}
   end
   header.redelivered = true
+  header.turn = (tonumber(header.turn) or 0) + 1
   header.returns = (tonumber(header.returns) or 0) + deaths
   return string.sub(item, 1, HEADER - 1) .. cjson.encode(header) .. string.sub(item, line)
 end
@@ -37,13 +39,13 @@ local function milliseconds()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A lease is a field `<id of the item> <owner>` with its deadline.
 local function is_ours(id, owner)
-  local lease = redis.call('HGET', leases, id)
-  return lease and string.sub(lease, 1, #owner + 1) == owner .. ' '
+  return redis.call('HEXISTS', leases, id .. ' ' .. owner) == 1
 end
 
 local function write_lease(id, owner, deadline)
-  redis.call('HSET', leases, id, owner .. ' ' .. string.format('%.0f', deadline))
+  redis.call('HSET', leases, id .. ' ' .. owner, string.format('%.0f', deadline))
 end
 
 -- Puts tasks whose time has come behind those that are ready.
@@ -67,16 +69,17 @@ end
 local function sweep(now, lease_time)
   local items = redis.call('LRANGE', processing, 0, -1)
   local held = redis.call('HGETALL', leases)
-  local living, expired, is_any_expired = {}, {}, false
+  local living, dead_holders, expired = {}, {}, {}
   for index = 1, #held, 2 do
-    local deadline = tonumber(string.match(held[index + 1], ' (%d+)$'))
+    local deadline = tonumber(held[index + 1])
     if deadline and deadline > now then
-      living[held[index]] = true
+      living[string.sub(held[index], 1, ID)] = true
     else
-      expired[held[index]], is_any_expired = true, true
+      dead_holders[string.sub(held[index], 1, ID)] = true
+      expired[#expired + 1] = held[index]
     end
   end
-  if is_any_expired and is_young(lease_time) then
+  if #expired > 0 and is_young(lease_time) then
     return
   end
   for index = #items, 1, -1 do
@@ -84,11 +87,11 @@ local function sweep(now, lease_time)
     local id = id_of(item)
     if not (id and living[id]) then
       -- Without a lease nobody has died over it: something else than our scripts put it here.
-      redis.call('LPUSH', ready, id and expired[id] and returned(item, 1) or item)
+      redis.call('LPUSH', ready, id and dead_holders[id] and returned(item, 1) or item)
       redis.call('LREM', processing, 1, item)
     end
   end
-  for id in pairs(expired) do
-    redis.call('HDEL', leases, id)
+  for _, lease in ipairs(expired) do
+    redis.call('HDEL', leases, lease)
   end
 end
