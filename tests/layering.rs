@@ -70,7 +70,7 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "jira_agent_standalone",
         folder: "standalone/src",
-        layers: &[&["cli"], &["demo", "run", "settings", "up"], &["lib", "main"]],
+        layers: &[&["cli"], &["settings"], &["demo", "run", "up"], &["lib", "main"]],
         below: &["jira_agent", "jira_agent_worker", "jira_agent_producer", "jira_agent_simulator"],
     },
 ];
