@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::crash;
-use crate::failure::{InStep, Transient};
+use crate::failure::{InStep, Transient, Unfinished};
 use crate::metrics::Metrics;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::recall::Recall;
@@ -214,6 +214,19 @@ async fn work(
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
     crash::point("workspace:done");
+    if let Some(reason) = obsolete(claimed, &workspace) {
+        remove(workspace).await;
+        // What the ticket remembers stays as it is: this run has seen nothing that another one has not.
+        let outcome = Outcome::Superseded { reason };
+        let own = &claimed.ticket.own_comments;
+        report::close(services, &claimed.task.ticket, own, &outcome, claimed.task.id).await?;
+        log.record(outcome.event(), outcome_data(&outcome)).await;
+        return Ok(outcome);
+    }
+    if let Some(run) = workspace.unfinished {
+        remove(workspace).await;
+        return Err(Unfinished(run).into());
+    }
     if let Some(outcome) = pointless(claimed, &workspace) {
         remove(workspace).await;
         return conclude(services, claimed, outcome, log).await;
@@ -239,13 +252,15 @@ async fn remove(workspace: Workspace) {
     }
 }
 
+/// Why the run is not wanted any more; one that has pushed goes on in any case.
+fn obsolete(claimed: &Claimed, workspace: &Workspace) -> Option<String> {
+    claimed.obsolete.clone().filter(|_| workspace.resumed.is_none())
+}
+
 /// Why nothing should be begun, now that the branch is known; a run that has pushed goes on in any case.
 fn pointless(claimed: &Claimed, workspace: &Workspace) -> Option<Outcome> {
     if workspace.resumed.is_some() {
         return None;
-    }
-    if let Some(reason) = &claimed.withdrawn {
-        return Some(Outcome::Superseded { reason: reason.clone() });
     }
     let pull = workspace.pull.as_ref()?;
     let has_change = claimed.route.mode == Mode::Plan && !pull.draft;
