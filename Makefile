@@ -30,6 +30,10 @@ check: ## The fast loop: format, clippy, unit tests
 bench: ## Measure against raw libraries and print a table
 	@scripts/bench $(ARGS)
 
+.PHONY: fuzz
+fuzz: ## Random inputs near to real ones; ARGS="--cases 100000" without cargo-fuzz
+	@scripts/fuzz $(ARGS)
+
 .PHONY: build
 build: ## Build the three programs for use, into target/release
 	@cargo build --locked --release --bins $(ARGS)

@@ -32,7 +32,7 @@ const CRATES: &[Crate] = &[
             &["testing"],
             &["queue", "jira", "github"],
             &["exit", "tickets"],
-            &["doctor"],
+            &["doctor", "fuzzing", "program"],
             &["lib"],
         ],
         below: &[],
@@ -64,13 +64,18 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "jira_agent_producer",
         folder: "producer/src",
-        layers: &[&["cli"], &["enqueue", "topology"], &["app"], &["lib", "main"]],
+        layers: &[
+            &["announce", "cli", "keys"],
+            &["dead_letters", "enqueue", "runs", "topology"],
+            &["app"],
+            &["lib", "main"],
+        ],
         below: &["jira_agent"],
     },
     Crate {
         name: "jira_agent_standalone",
         folder: "standalone/src",
-        layers: &[&["cli"], &["demo", "run", "settings", "up"], &["lib", "main"]],
+        layers: &[&["cli"], &["settings"], &["demo", "run", "up"], &["lib", "main"]],
         below: &["jira_agent", "jira_agent_worker", "jira_agent_producer", "jira_agent_simulator"],
     },
 ];

@@ -1,7 +1,6 @@
 //! The file, opened: one connection that writes, and others that only look.
 
 use std::path::Path;
-use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -153,9 +152,7 @@ impl Database {
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    // The empty address is always one.
-    let options = SqliteConnectOptions::from_str("sqlite:").unwrap_or_default();
-    options.filename(path).create_if_missing(false).foreign_keys(false).disable_statement_logging()
+    SqliteConnectOptions::new().filename(path).foreign_keys(false).disable_statement_logging()
 }
 
 /// Makes the tables of an empty file.
