@@ -8,7 +8,7 @@ ARGS ?=
 .PHONY: help
 help: ## Show this help
 	@printf 'usage: make TARGET [ARGS="…"]\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## One ticket to one pull request, on this machine, without any account
@@ -17,6 +17,10 @@ demo: ## One ticket to one pull request, on this machine, without any account
 .PHONY: test
 test: ## All tests, against a RabbitMQ node started for them
 	@scripts/test $(ARGS)
+
+.PHONY: conformance
+conformance: ## What the queue does, the same on every transport
+	@scripts/test --test it queue_conformance $(ARGS) -- --test-threads=6
 
 .PHONY: check
 check: ## The fast loop: format, clippy, unit tests

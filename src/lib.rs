@@ -4,6 +4,7 @@ pub mod domain;
 
 pub mod exit;
 pub mod output;
+pub mod progress;
 pub mod secret;
 
 pub mod config;

@@ -14,13 +14,13 @@ use jira_agent::domain::{
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
 use jira_agent::program::BadInput;
+use jira_agent::progress::Progress;
 use jira_agent::queue::{self, EventStream, QueueError, TaskQueue};
 use serde_json::json;
 
 use crate::announce;
 use crate::cli::EnqueueArgs;
 use crate::keys;
-use crate::progress::Progress;
 
 /// The longest time that is waited for runs, whatever --timeout says.
 const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);

@@ -9,4 +9,3 @@ pub mod topology;
 
 mod announce;
 mod keys;
-mod progress;

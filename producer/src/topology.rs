@@ -29,10 +29,18 @@ pub async fn run(command: &TopologyCommand, config: &QueueConfig) -> anyhow::Res
             for name in &report.queues {
                 output::line(&format!("queue {name}"))?;
             }
+            if let Some(adopted) = &report.adopted {
+                output::note(&adopted.to_string());
+            }
             Ok(ExitStatus::Done)
         }
         TopologyCommand::Check => {
             let problems = broker.check_topology().await?;
+            if config.adopt
+                && let Some(adopted) = broker.adopted().await?
+            {
+                output::note(&adopted.to_string());
+            }
             for problem in &problems {
                 output::line(&problem.to_string())?;
             }

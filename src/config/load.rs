@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 use url::Url;
 
-use super::alias;
+use super::alias::{self, Choices};
 use super::assemble::{Setting, assemble, one_line};
 use super::keys::{self, Kind, Meaning};
 use super::problem::shown;
 use super::secret_files;
-use super::{Config, ConfigError, ModelProvider, Problem};
+use super::{Config, ConfigError, ModelProvider, Problem, QueueKind};
 
 /// The first layer, and the documentation of all settings.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -61,6 +62,13 @@ struct Layers {
 }
 
 impl Config {
+    /// How long a run may take after its deadline: the ticket is told and the task moved, and only then is the delivery
+    /// settled.
+    #[must_use]
+    pub fn time_to_end(&self) -> Duration {
+        self.http.retry_budget + self.http.timeout + 2 * self.queue.timeout
+    }
+
     /// Reads all layers.
     ///
     /// # Errors
@@ -84,6 +92,7 @@ impl Config {
         for layer in [file, aliases, explicit] {
             layers.add(layer);
         }
+        complete_redis(&sources.env, &mut layers);
         let Layers { settings, mut problems, unreadable, .. } = layers;
         let config = assemble(&derived(&settings), &settings, &mut problems);
         match config {
@@ -97,6 +106,12 @@ impl Config {
                 Err(ConfigError { problems })
             }
         }
+    }
+
+    /// Whether anything but a default says what this key is.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.origins.contains_key(key)
     }
 
     /// Where the value of a key is from, in words.
@@ -293,9 +308,20 @@ fn aliases(env: &BTreeMap<String, String>, file: &Layers, explicit: &Layers) -> 
             None => Some(DEFAULT_PROVIDER),
         },
     };
+    let queue = match text("queue.kind") {
+        Some(word) => QueueKind::from_word(&word),
+        None => match alias::chosen_queue(env) {
+            Some((kind, variable)) => {
+                let origin = format!("chosen by environment variable `{variable}`");
+                layers.set("queue.kind", Value::from(kind.word()), &origin);
+                Some(kind)
+            }
+            None => Some(DEFAULT_QUEUE),
+        },
+    };
     let reviewer = text("jira.reviewer");
-    let alias::Found { settings, mut problems, unreadable } =
-        alias::settings(env, provider, reviewer.as_deref());
+    let choices = Choices { queue, provider, reviewer: reviewer.as_deref() };
+    let alias::Found { settings, mut problems, unreadable } = alias::settings(env, &choices);
     // A key that our own variable sets is settled: what its aliases say does not matter.
     problems.retain(|problem| explicit.latest(&problem.field).is_none());
     layers.problems = problems;
@@ -306,6 +332,22 @@ fn aliases(env: &BTreeMap<String, String>, file: &Layers, explicit: &Layers) -> 
     }
     layers
 }
+
+/// Adds to the address of Redis what variables of their own say of it.
+fn complete_redis(env: &BTreeMap<String, String>, layers: &mut Layers) {
+    let text = |key: &str| layers.latest(key).and_then(|value| value.clone().into_string().ok());
+    if text("queue.kind").as_deref() != Some(QueueKind::Redis.word()) {
+        return;
+    }
+    let address = text("queue.url");
+    if let Some(whole) = alias::complete_redis(env, address.as_deref(), &mut layers.unreadable) {
+        let origin = format!("environment variable `{}`", whole.variable);
+        layers.set(whole.key, Value::from(whole.text), &origin);
+    }
+}
+
+/// The transport in `config.default.toml`; a test holds them together.
+const DEFAULT_QUEUE: QueueKind = QueueKind::Rabbitmq;
 
 /// The provider in `config.default.toml`; a test holds them together.
 const DEFAULT_PROVIDER: ModelProvider = ModelProvider::Anthropic;

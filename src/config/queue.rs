@@ -18,6 +18,22 @@ pub enum QueueKind {
     Sqlite,
 }
 
+impl QueueKind {
+    /// What is written so.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        [Self::Rabbitmq, Self::Redis, Self::Sqlite].into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// How it is written.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Rabbitmq => "rabbitmq",
+            Self::Redis => "redis",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
 /// Section `[queue]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -410,6 +410,61 @@ mod usual_names {
     }
 
     #[test]
+    fn of_a_transport_count_when_it_is_in_use_and_choose_it_when_it_is_the_only_one() {
+        let queue = |env: &[(&str, &str)]| {
+            let queue = from_env(env).queue;
+            (queue.kind, queue.url.expose().to_owned())
+        };
+        let (amqp, redis) = (("AMQP_URL", "amqp://broker"), ("REDIS_URL", "redis://store"));
+        let kind = |word| ("JIRA_AGENT__QUEUE__KIND", word);
+        let expect = |kind, url: &str| (kind, url.to_owned());
+        assert_eq!(queue(&[redis]), expect(QueueKind::Redis, "redis://store"));
+        assert_eq!(queue(&[amqp]), expect(QueueKind::Rabbitmq, "amqp://broker"));
+        assert_eq!(queue(&[amqp, redis]), expect(QueueKind::Rabbitmq, "amqp://broker"));
+        assert_eq!(queue(&[amqp, redis, kind("redis")]), expect(QueueKind::Redis, "redis://store"));
+        assert_eq!(queue(&[amqp, redis, kind("sqlite")]), expect(QueueKind::Sqlite, ""));
+        assert_eq!(queue(&[redis, kind("rabbitmq")]), expect(QueueKind::Rabbitmq, ""));
+        assert_eq!(queue(&[]), expect(QueueKind::Rabbitmq, ""));
+        let word = from_file("[queue]\nkind = 'rabbitmq'", &[redis]).unwrap().queue;
+        assert_eq!((word.kind, word.url.expose()), (QueueKind::Rabbitmq, ""));
+    }
+
+    #[test]
+    fn of_redis_make_one_address() {
+        let url = |env: &[(&str, &str)]| from_env(env).queue.url.expose().to_owned();
+        let (host, port) = (("REDIS_HOST", "redis-master"), ("REDIS_PORT", "6380"));
+        let password = ("REDIS_PASSWORD", "p@s/s%41");
+        assert_eq!(url(&[("REDIS_URL", "redis-master:6379")]), "redis://redis-master:6379");
+        assert_eq!(url(&[host]), "redis://redis-master");
+        assert_eq!(url(&[host, port]), "redis://redis-master:6380");
+        assert_eq!(url(&[host, ("REDIS_PORT", "tcp://10.0.0.1:6379")]), "redis://redis-master");
+        assert_eq!(url(&[host, password]), "redis://:p%40s%2Fs%2541@redis-master");
+        assert_eq!(
+            url(&[("REDIS_URL", "rediss://h:1/2"), host, port, password, ("REDIS_USERNAME", "agent")]),
+            "rediss://agent:p%40s%2Fs%2541@h:1/2"
+        );
+        assert_eq!(url(&[("REDIS_URL", "redis://:own@h"), password]), "redis://:own@h");
+        let own = ("JIRA_AGENT__QUEUE__URL", "redis://own-host/3");
+        assert_eq!(url(&[("REDIS_URL", "x"), own, password]), "redis://:p%40s%2Fs%2541@own-host/3");
+        let kind = ("JIRA_AGENT__QUEUE__KIND", "redis");
+        assert_eq!(url(&[kind, password]), "redis://:p%40s%2Fs%2541@127.0.0.1");
+        assert_eq!(url(&[password, ("AMQP_URL", "amqp://broker")]), "amqp://broker");
+        let secrets = from_env(&[host, password]).secrets();
+        assert!(secrets.iter().any(|secret| secret.expose() == "p@s/s%41"));
+    }
+
+    #[test]
+    fn of_redis_can_name_a_file_with_the_password() {
+        let (_directory, path) = file("from a file\n");
+        let config = from_env(&[("REDIS_HOST", "h"), ("REDIS_PASSWORD_FILE", &path.to_string_lossy())]);
+        assert_eq!(config.queue.url.expose(), "redis://:from%20a%20file@h");
+        config.check(Needs::Enqueue).unwrap();
+        let config = from_env(&[("REDIS_HOST", "h"), ("REDIS_PASSWORD_FILE", "/nowhere")]);
+        let text = config.check(Needs::Enqueue).unwrap_err().to_string();
+        assert!(text.contains("REDIS_PASSWORD_FILE"), "{text}");
+    }
+
+    #[test]
     fn name_a_reviewer_that_the_configuration_names() {
         let text = "[jira]\nreviewer = 'Leigh'";
         let config = from_file(text, &[("JIRA_ASSIGNEE_LEIGH_ACCOUNT_ID", "id-1")]).unwrap();

@@ -193,6 +193,7 @@ impl Check<'_> {
         }
         if queue.kind == QueueKind::Redis {
             self.secret_url("queue.url", &queue.url, &["redis", "rediss"]);
+            self.file("queue.ca_file", queue.ca_file.as_deref());
         }
         if queue.kind != QueueKind::Rabbitmq {
             let enough = queue.lease_timeout >= Duration::from_secs(5);
@@ -216,9 +217,7 @@ impl Check<'_> {
             return;
         }
         let (deadline, limit) = (worker.run_deadline, queue.consumer_timeout);
-        // After the deadline the ticket is told and the task moved, and only then is the delivery settled.
-        let http = &self.config.http;
-        let after = http.retry_budget + http.timeout + 2 * queue.timeout;
+        let after = self.config.time_to_end();
         let why = format!(
             "{deadline:?}, and {after:?} to end the run, are not below queue.consumer_timeout ({limit:?}): the broker \
              would take the task away"

@@ -1,7 +1,9 @@
 //! `doctor`: is everything there that a run needs, and what mends what is not.
 
 mod checks;
+mod embedded;
 mod queue;
+mod redis_server;
 mod report;
 
 use std::time::Duration;

@@ -1,43 +1,55 @@
 //! The broker: by AMQP, and by its management API where that is configured.
 
+use std::iter;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::Finding;
 use super::checks::way_to;
+use super::{Finding, redis_server};
 use crate::config::{Config, QueueKind};
-use crate::http::{Http, HttpError, Safety};
+use crate::http::{Http, HttpError};
 use crate::queue::QueueError;
 use crate::queue::rabbitmq::RabbitMq;
+use crate::queue::rabbitmq::management::{self, AckTimeout, Management, QueueCounts, STOCK_TIMEOUT};
 use crate::queue::topology::{DEAD_LETTER_QUEUE, TASKS_QUEUE};
 
 const AREA: &str = "queue";
 
-/// RabbitMQ's own `consumer_timeout`: <https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>.
-const STOCK_TIMEOUT: Duration = Duration::from_mins(30);
-
 pub(super) async fn examine(config: &Config, http: &Http) -> Vec<Finding> {
-    if config.queue.kind != QueueKind::Rabbitmq {
-        return vec![Finding::fine(AREA, "embedded: nothing to reach")];
+    match config.queue.kind {
+        QueueKind::Rabbitmq => {}
+        QueueKind::Sqlite => return super::embedded::examine(config).await,
+        QueueKind::Redis => return redis_server::examine(config).await,
     }
     let mut findings = topology(config).await;
-    findings.extend(consumer_timeout(config));
-    findings.extend(management(config, http).await);
+    let vhost = vhost(config.queue.address());
+    match Management::new(http, &config.queue.management_url, &vhost) {
+        Some(broker) => findings.extend(management(config, &broker).await),
+        None => findings.extend(consumer_timeout(config)),
+    }
     findings
 }
 
 async fn topology(config: &Config) -> Vec<Finding> {
-    let check = async { RabbitMq::connect(&config.queue, "jira-agent doctor").await?.check_topology().await };
+    let check = async {
+        let broker = RabbitMq::connect(&config.queue, "jira-agent doctor").await?;
+        let problems = broker.check_topology().await?;
+        Ok((problems, if config.queue.adopt { broker.adopted().await? } else { None }))
+    };
     match check.await {
-        Ok(problems) if problems.is_empty() => {
-            vec![Finding::fine(AREA, "RabbitMQ answers, and exchanges and queues are complete")]
+        Ok((problems, adopted)) if problems.is_empty() => {
+            let fine = Finding::fine(AREA, "RabbitMQ answers, and exchanges and queues are complete");
+            let adopted = adopted.map(|adopted| {
+                let fix = "nothing, if you can do without; else let the queue run empty, delete it, unset `queue.adopt` \
+                           and run `jira-agent-producer topology apply`";
+                Finding::warning(AREA, adopted.to_string(), fix)
+            });
+            iter::once(fine).chain(adopted).collect()
         }
-        Ok(problems) => {
+        Ok((problems, _)) => {
             problems.iter().map(|problem| Finding::broken(AREA, problem.to_string(), problem.fix())).collect()
         }
         Err(error) => {
@@ -52,7 +64,7 @@ async fn topology(config: &Config) -> Vec<Finding> {
 }
 
 /// The broker takes a delivery back after its `consumer_timeout`, which therefore has to exceed a run; that the settings
-/// say so is checked with the settings. The broker itself tells its value to nobody.
+/// say so is checked with the settings. Here the broker's own value is not known.
 fn consumer_timeout(config: &Config) -> Option<Finding> {
     let (limit, deadline) = (config.queue.consumer_timeout, config.worker.run_deadline);
     if limit <= deadline {
@@ -80,58 +92,48 @@ fn minutes(duration: Duration) -> String {
     }
 }
 
-#[derive(Deserialize)]
-struct Overview {
-    #[serde(default)]
-    rabbitmq_version: String,
-}
-
-/// One queue: <https://www.rabbitmq.com/docs/http-api-reference#get-apiqueuesvhostname>. The counts are absent for the
-/// first seconds of a queue's life.
-#[derive(Deserialize)]
-struct Queue {
-    #[serde(default)]
-    messages_ready: u64,
-    #[serde(default)]
-    messages_unacknowledged: u64,
-    #[serde(default)]
-    consumers: u64,
-}
-
-/// What waits, who works on it, and what nobody has looked at.
-async fn management(config: &Config, http: &Http) -> Vec<Finding> {
-    if config.queue.management_url.is_empty() {
-        return Vec::new();
-    }
-    let Ok(api) = Url::parse(config.queue.management_url.expose()) else {
-        // The settings are checked by themselves.
-        return Vec::new();
-    };
+/// What the broker allows, what waits, who works on it, and what nobody has looked at.
+async fn management(config: &Config, broker: &Management<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match ask::<Overview>(http, &api, &["overview"]).await {
-        Ok(overview) => findings.push(Finding::fine(
-            AREA,
-            format!("the management API answers: RabbitMQ {}", overview.rabbitmq_version),
-        )),
-        Err(error) => return vec![management_failed(error)],
+    match broker.version().await {
+        Ok(version) => {
+            findings.push(Finding::fine(AREA, format!("the management API answers: RabbitMQ {version}")));
+        }
+        Err(error) => {
+            findings.extend(consumer_timeout(config));
+            findings.push(management_failed(error));
+            return findings;
+        }
     }
-    let vhost = vhost(config.queue.address());
-    if let Ok(tasks) = ask::<Queue>(http, &api, &["queues", &vhost, TASKS_QUEUE]).await {
+    let run = config.worker.run_deadline + config.time_to_end();
+    findings.extend(match broker.consumer_timeout(config.queue.consumer_timeout).await {
+        Ok(AckTimeout::Never) => None,
+        Ok(AckTimeout::Known(limit, place)) if limit > run => {
+            let text = format!("the broker lets a task be held for {} ({place})", minutes(limit));
+            Some(Finding::fine(AREA, text))
+        }
+        Ok(AckTimeout::Known(limit, place)) => {
+            let fix = "raise that limit, or lower worker.run_deadline";
+            Some(Finding::broken(AREA, management::too_short(limit, place, run), fix))
+        }
+        Ok(AckTimeout::Untold(_)) | Err(_) => consumer_timeout(config),
+    });
+    if let Ok(tasks) = broker.counts(TASKS_QUEUE).await {
         findings.push(backlog(&tasks));
     }
-    if let Ok(dead) = ask::<Queue>(http, &api, &["queues", &vhost, DEAD_LETTER_QUEUE]).await
+    if let Ok(dead) = broker.counts(DEAD_LETTER_QUEUE).await
         && dead.messages_ready > 0
     {
         findings.push(Finding::warning(
             AREA,
             format!("{} in {DEAD_LETTER_QUEUE} wait for a person", counted(dead.messages_ready, "task")),
-            "read `x-reason` in their headers, mend the cause, enqueue their tickets again, and purge the queue",
+            "read them with `jira-agent-producer dead-letters list`, mend the cause, and replay or drop them",
         ));
     }
     findings
 }
 
-fn backlog(tasks: &Queue) -> Finding {
+fn backlog(tasks: &QueueCounts) -> Finding {
     let text = format!(
         "{TASKS_QUEUE}: {} ready, {} with workers, {}",
         counted(tasks.messages_ready, "task"),
@@ -161,23 +163,6 @@ fn management_failed(error: anyhow::Error) -> Finding {
     Finding::broken(AREA, format!("the management API: {error:#}"), fix)
 }
 
-/// Asks the management API at `api`, whose user and password go into a header.
-async fn ask<T: DeserializeOwned>(http: &Http, api: &Url, path: &[&str]) -> anyhow::Result<T> {
-    let mut url = api.clone();
-    // None of these fails on an http address.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().push("api").extend(path);
-    }
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (user, password) = (decoded(api.username()), api.password().map(decoded));
-    let request = http.client().get(url).basic_auth(user, password).build();
-    let request = request.map_err(reqwest::Error::without_url)?;
-    let answer = http.send(request, Safety::Idempotent).await?;
-    Ok(serde_json::from_slice(&answer.body)?)
-}
-
 /// The virtual host in an AMQP address; none, and a lone slash, mean `/`.
 fn vhost(address: &str) -> String {
     let path = Url::parse(address).map(|url| url.path().trim_start_matches('/').to_owned());
@@ -205,7 +190,8 @@ mod tests {
 
     #[test]
     fn tasks_that_nobody_consumes_are_a_warning() {
-        let queue = |ready, consumers| Queue { messages_ready: ready, messages_unacknowledged: 0, consumers };
+        let queue =
+            |ready, consumers| QueueCounts { messages_ready: ready, messages_unacknowledged: 0, consumers };
         assert_eq!(backlog(&queue(0, 0)).level, Level::Fine);
         assert_eq!(backlog(&queue(3, 1)).level, Level::Fine);
         let waiting = backlog(&queue(1, 0));

@@ -10,6 +10,8 @@
 
 pub mod memory;
 pub mod rabbitmq;
+pub mod redis;
+pub mod sqlite;
 pub mod tiers;
 pub mod topology;
 
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{QueueConfig, QueueKind};
 use crate::domain::{BranchName, Event, Order, RepoSlug, Task, TaskId};
+use crate::http::Http;
 
 /// A stream of events of runs.
 pub type EventStream = Pin<Box<dyn Stream<Item = Event> + Send>>;
@@ -41,8 +44,8 @@ pub type OrderStream = Pin<Box<dyn Stream<Item = Order> + Send>>;
 pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Arc<dyn TaskQueue>, QueueError> {
     Ok(match config.kind {
         QueueKind::Rabbitmq => Arc::new(rabbitmq::RabbitMq::connect(config, connection_name).await?),
-        QueueKind::Redis => return Err(QueueError::Settings("queue.kind = redis: not built".to_owned())),
-        QueueKind::Sqlite => return Err(QueueError::Settings("queue.kind = sqlite: not built".to_owned())),
+        QueueKind::Redis => Arc::new(redis::Redis::connect(config, connection_name).await?),
+        QueueKind::Sqlite => Arc::new(sqlite::Sqlite::connect(config).await?),
     })
 }
 
@@ -116,6 +119,15 @@ pub trait TaskQueue: Send + Sync {
     /// # Errors
     /// When the broker is unreachable.
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError>;
+
+    /// Looks before the first delivery whether the transport lets a worker keep a task for as long as a run takes: `run`, with
+    /// the time to end it. What is worth telling people comes back in whole sentences.
+    ///
+    /// # Errors
+    /// When it certainly does not ([`QueueError::Settings`], with what to do), or cannot be asked.
+    async fn preflight(&self, _http: &Http, _run: Duration) -> Result<Vec<String>, QueueError> {
+        Ok(Vec::new())
+    }
 
     /// Closes what is open; idempotent.
     async fn close(&self);
@@ -380,6 +392,14 @@ pub struct LeaseKey {
     pub repository: RepoSlug,
     /// The agent's branch.
     pub branch: BranchName,
+}
+
+impl LeaseKey {
+    /// A name that no other key has. Owner and repository are lower-case: to GitHub they are the same in every spelling.
+    pub(crate) fn name(&self) -> String {
+        // Neither part has spaces.
+        format!("{} {}", self.repository.to_string().to_lowercase(), self.branch)
+    }
 }
 
 impl fmt::Display for LeaseKey {

@@ -131,7 +131,28 @@ pub struct TopologyReport {
     pub exchanges: Vec<&'static str>,
     /// The queues that exist now.
     pub queues: Vec<String>,
+    /// Present when `agent-tasks` is somebody else's.
+    pub adopted: Option<Adopted>,
 }
+
+/// An `agent-tasks` that somebody else has declared, and in what it is not as ours would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted(pub String);
+
+impl fmt::Display for Adopted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "queue `{TASKS_QUEUE}` is adopted as somebody else declared it: {}; {LOST_BY_ADOPTION}",
+            self.0
+        )
+    }
+}
+
+/// What an adopted queue may lack.
+pub const LOST_BY_ADOPTION: &str = "as far as it is no quorum queue with a delivery limit and a dead-letter exchange, \
+    there is no replication, nobody counts how often a task kills its worker, and nothing but the worker itself puts a task \
+    among the dead letters";
 
 /// One thing on the broker that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +170,8 @@ pub enum TopologyProblemKind {
     Missing,
     /// It exists with another argument; the broker's words.
     Differs(String),
+    /// It cannot be adopted, for it does not keep what it accepted; the broker's words.
+    Unfit(String),
     /// The broker did not let us look; its words.
     Unknown(String),
 }
@@ -159,8 +182,17 @@ impl TopologyProblem {
     pub fn fix(&self) -> &'static str {
         match self.kind {
             TopologyProblemKind::Missing => "run `jira-agent-producer topology apply`",
+            TopologyProblemKind::Differs(_) if self.object == queue_object(TASKS_QUEUE) => {
+                "let it run empty, delete it and run `jira-agent-producer topology apply`; or set `queue.adopt = true` to \
+                 use it as it is: without replication, a count of worker deaths, a delivery limit and dead-lettering by \
+                 the broker, as far as it has none"
+            }
             TopologyProblemKind::Differs(_) => {
                 "let it run empty, delete it and run `jira-agent-producer topology apply`"
+            }
+            TopologyProblemKind::Unfit(_) => {
+                "let it run empty, delete it and run `jira-agent-producer topology apply`: a queue that does not outlive \
+                 its broker or its client loses accepted tasks, so it is not adopted"
             }
             TopologyProblemKind::Unknown(_) => "give the user of `queue.url` the right to configure `^agent`",
         }
@@ -173,12 +205,24 @@ impl fmt::Display for TopologyProblem {
         let Self { object, kind } = self;
         match kind {
             TopologyProblemKind::Missing => write!(f, "{object} is missing"),
-            TopologyProblemKind::Differs(difference) => {
+            TopologyProblemKind::Differs(difference) | TopologyProblemKind::Unfit(difference) => {
                 write!(f, "{object} exists but is not as it should be: {difference}")
             }
             TopologyProblemKind::Unknown(refusal) => write!(f, "{object} could not be looked at: {refusal}"),
         }
     }
+}
+
+/// What a problem with this queue is about.
+pub(super) fn queue_object(name: &str) -> String {
+    format!("queue `{name}`")
+}
+
+/// Whether the broker's words name a property without which a queue does not keep what it has accepted.
+pub(super) fn loses_tasks(reply: &str) -> bool {
+    ["durable", "auto_delete", "exclusive"]
+        .iter()
+        .any(|property| reply.contains(&format!("inequivalent arg '{property}'")))
 }
 
 /// Reads the broker's `PRECONDITION_FAILED - inequivalent arg 'A' for queue 'Q' in vhost 'V': …` into the argument
@@ -253,5 +297,28 @@ mod tests {
         let problem = TopologyProblem { object, kind: TopologyProblemKind::Missing };
         assert_eq!(problem.to_string(), "queue `agent-tasks` is missing");
         assert_eq!(problem.fix(), "run `jira-agent-producer topology apply`");
+    }
+
+    #[test]
+    fn only_a_queue_that_keeps_its_tasks_can_be_adopted() {
+        let reply = |argument: &str| {
+            format!(
+                "PRECONDITION_FAILED - inequivalent arg '{argument}' for queue 'agent-tasks' in vhost '/': \
+                 received 'true' but current is 'false'"
+            )
+        };
+        assert!(["durable", "auto_delete", "exclusive"].iter().all(|argument| loses_tasks(&reply(argument))));
+        assert!(!loses_tasks(&reply("x-queue-type")));
+    }
+
+    #[test]
+    fn both_ways_out_are_told_where_there_are_two() {
+        let differs = TopologyProblemKind::Differs(String::new());
+        let fix = |object: &str, kind| TopologyProblem { object: object.to_owned(), kind }.fix();
+        let tasks = fix("queue `agent-tasks`", differs.clone());
+        assert!(tasks.contains("delete it and run") && tasks.contains("`queue.adopt = true`"), "{tasks}");
+        assert!(!fix("queue `agent-events`", differs).contains("adopt"));
+        let unfit = fix("queue `agent-tasks`", TopologyProblemKind::Unfit(String::new()));
+        assert!(unfit.contains("loses accepted tasks") && !unfit.contains("queue.adopt"), "{unfit}");
     }
 }

@@ -2,13 +2,15 @@
 
 mod cli;
 mod demo;
+mod run;
+mod settings;
+mod up;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use jira_agent::config::ConfigError;
-use jira_agent::exit::ExitStatus;
 use jira_agent::output;
+use jira_agent::program::status_of;
 use jira_agent_worker::git::transfer_main;
 
 use cli::{Cli, Command};
@@ -18,13 +20,14 @@ fn main() -> ExitCode {
         // A transfer blocks, so it has no runtime; it knows no settings but those in its request.
         Command::Transfer => return transfer_main(),
         Command::Demo(args) => demo::main(&args),
+        Command::Up(args) => up::main(&args),
+        Command::Run(args) => run::main(args),
     };
     match result {
         Ok(status) => status.into(),
         Err(error) => {
             output::note(&format!("jira-agent: {error:#}"));
-            let settings = error.chain().any(|cause| cause.is::<ConfigError>());
-            if settings { ExitStatus::Config.into() } else { ExitStatus::Failed.into() }
+            status_of(&error).into()
         }
     }
 }

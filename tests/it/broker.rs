@@ -131,12 +131,12 @@ impl Broker {
     }
 
     /// Puts a body on the queue of tasks as another program would.
-    pub async fn publish(&self, body: &str, properties: BasicProperties) {
+    pub async fn publish(&self, body: impl AsRef<[u8]>, properties: BasicProperties) {
         let (_connection, channel) = self.channel().await;
         channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let (exchange, key) = ("agent.tasks".into(), "agent-tasks".into());
-        let publish = channel.basic_publish(exchange, key, options, body.as_bytes(), properties);
+        let publish = channel.basic_publish(exchange, key, options, body.as_ref(), properties);
         let confirmation = publish.await.unwrap().await.unwrap();
         assert_eq!(confirmation, lapin::Confirmation::Ack(None));
     }
@@ -192,7 +192,7 @@ impl Broker {
         }
     }
 
-    /// `stop`, `start`, `kill` or `restart` of the whole broker; only for a test that has it alone.
+    /// `stop`, `start`, `kill`, `restart`, `alarm` or `calm` of the whole broker; only for a test that has it alone.
     pub async fn control(&self, command: &str) {
         let program = setting("JIRA_AGENT_TEST_RABBITMQ_CTL");
         let status = tokio::process::Command::new(program).arg(command).status().await.unwrap();

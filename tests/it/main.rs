@@ -4,10 +4,13 @@
 mod broker;
 mod cli;
 mod queue;
+mod queue_conformance;
+mod redis;
 mod world;
 
 mod fleet;
 mod kill;
 mod misbehave;
 mod run;
+mod sqlite;
 mod trouble;

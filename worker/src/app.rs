@@ -59,7 +59,7 @@ fn needs(command: &Command) -> Option<Needs> {
 async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
     match cli.command {
         Command::Run(args) => consume(args, config, redactor).await,
-        Command::Ticket(args) => ticket(args, config, redactor).await,
+        Command::Ticket(args) => ticket(args, config, redactor, None).await,
         Command::Context(args) => offline::context(&args, &config),
         Command::Apply(args) => offline::apply(&args, &config),
         Command::Doctor(args) => jira_agent::doctor::run(&config, &redactor, args.json).await,
@@ -98,7 +98,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
-    let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
+    let queue = open_queue(&services, "jira-agent-worker", shutdown.token()).await?;
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
@@ -116,6 +116,24 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     }
     stopped?;
     Ok(ExitStatus::Done)
+}
+
+/// The queue that the settings name, once it was looked whether it lets a run take its time.
+///
+/// # Errors
+/// When a setting cannot be used, or the queue is away or does not let runs take their time.
+pub async fn open_queue(
+    services: &Services,
+    name: &str,
+    cancel: CancellationToken,
+) -> anyhow::Result<Arc<dyn TaskQueue>> {
+    let config = &services.config;
+    let queue = queue::connect(&config.queue, name).await?;
+    let http = Http::new(&config.http, cancel)?;
+    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
+        tracing::info!("{words}");
+    }
+    Ok(queue)
 }
 
 /// Serves probes and metrics where the settings say; a port that is taken is no reason not to work.
@@ -136,7 +154,7 @@ pub async fn serve(address: &str, probe: Arc<Probe>) -> Option<StatusServer> {
 }
 
 /// Removes the workspaces of workers that died.
-async fn sweep(services: &Services) {
+pub async fn sweep(services: &Services) {
     let root = steps::workspace::root(services);
     match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
         Ok(Ok(0)) | Err(_) => {}
@@ -145,7 +163,16 @@ async fn sweep(services: &Services) {
     }
 }
 
-async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+/// Works on one ticket, here and now, and tells how it ended; events are shown to `observer` as they happen.
+///
+/// # Errors
+/// When the key, the repository or a setting cannot be used, or the queue is away.
+pub async fn ticket(
+    args: TicketArgs,
+    config: Config,
+    redactor: Redactor,
+    observer: Option<Observer>,
+) -> anyhow::Result<ExitStatus> {
     let key = args.key.parse().map_err(|error: InvalidId| BadInput(error.to_string()))?;
     let repository = args.repo.as_deref().map(str::parse).transpose();
     let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
@@ -168,7 +195,7 @@ async fn ticket(args: TicketArgs, config: Config, redactor: Redactor) -> anyhow:
         Some(queue::connect(&services.config.queue, "jira-agent-worker ticket").await?)
     };
     output::note(&format!("run {} of {}", task.id, task.ticket));
-    let end = one_run(&services, task.clone(), queue.clone(), None, &shutdown.token()).await;
+    let end = one_run(&services, task.clone(), queue.clone(), observer, &shutdown.token()).await;
     let status = report(&services, &task, end, args.json).await;
     if let Some(queue) = queue {
         queue.close().await;
@@ -202,6 +229,7 @@ pub async fn one_run(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),
     };
+    // Where it died is asked of a delivery only.
     services.forget_step(run);
     if let Err(error) = &result
         && failure::classify(error) == Failure::Permanent

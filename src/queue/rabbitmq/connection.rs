@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use lapin::tcp::{AMQPUriTcpExt, OwnedTLSConfig};
 use lapin::types::LongString;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::QueueConfig;
@@ -69,6 +70,16 @@ impl Settings {
         format!("{}:{}", authority.host, authority.port)
     }
 
+    /// The virtual host.
+    pub(super) fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// How long the broker waits for a sign of life at least.
+    fn heartbeat(&self) -> Duration {
+        self.uri.query.heartbeat.map_or(Duration::MAX, |seconds| Duration::from_secs(seconds.into()))
+    }
+
     /// Opens a connection. `purpose` tells connections apart on the broker's pages.
     pub(super) async fn open(&self, purpose: &str) -> Result<Link, QueueError> {
         crate::tls::install_crypto_provider();
@@ -90,7 +101,7 @@ impl Settings {
             properties,
         );
         match within(self.timeout, connect).await {
-            Ok(connection) => Ok(Link::new(connection, self.host(), self.timeout)),
+            Ok(connection) => Ok(Link::new(connection, self.host(), self.timeout, self.heartbeat())),
             Err(failure) => Err(failure.at_login(&self.host(), &self.uri)),
         }
     }
@@ -232,10 +243,10 @@ impl Drop for Link {
 }
 
 impl Link {
-    fn new(connection: Connection, host: String, timeout: Duration) -> Self {
+    fn new(connection: Connection, host: String, timeout: Duration, heartbeat: Duration) -> Self {
         let connection = Arc::new(connection);
         let (lost, close) = (CancellationToken::new(), CancellationToken::new());
-        tokio::spawn(watch(connection.clone(), lost.clone(), close.clone(), timeout));
+        tokio::spawn(watch(connection.clone(), lost.clone(), close.clone(), timeout, heartbeat));
         Self { connection, host, timeout, lost, close, leases: Mutex::default() }
     }
 
@@ -275,28 +286,42 @@ impl Link {
     }
 }
 
-/// Cancels `lost` when the connection ends, by itself or because `close` asks for it.
+/// Cancels `lost` when the connection ends, by itself or because `close` asks for it; and when this process stood still for
+/// so long that the broker may have given it up and others may have its tasks, which the socket need not show at once.
 async fn watch(
     connection: Arc<Connection>,
     lost: CancellationToken,
     close: CancellationToken,
     limit: Duration,
+    heartbeat: Duration,
 ) {
     let mut events = connection.events_listener();
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked = Instant::now();
     // Channels report their errors as events too, so an event only makes us look.
     while connection.status().connected() {
         // Cancel-safe: a lost event or tick costs at most one interval, for the state itself is read.
-        tokio::select! {
-            () = close.cancelled() => {
-                let end = connection.close(200, "OK".into());
-                if let Err(failure) = within(limit, end).await {
-                    tracing::debug!(error = failure.text(), "the connection to the broker did not close cleanly");
-                }
-                break;
+        let asked = tokio::select! {
+            () = close.cancelled() => true,
+            _ = events.next() => false,
+            _ = interval.tick() => false,
+        };
+        let stood_still = looked.elapsed();
+        looked = Instant::now();
+        if stood_still > heartbeat {
+            tracing::warn!(
+                stood_still_s = stood_still.as_secs(),
+                "the process stood still: its connection is given up"
+            );
+            lost.cancel();
+        }
+        if asked || lost.is_cancelled() {
+            let end = connection.close(200, "OK".into());
+            if let Err(failure) = within(limit, end).await {
+                tracing::debug!(error = failure.text(), "the connection to the broker did not close cleanly");
             }
-            _ = events.next() => {}
-            _ = interval.tick() => {}
+            break;
         }
     }
     lost.cancel();

@@ -13,23 +13,33 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Failure, Link};
-use super::message;
 use super::publish::Publisher;
+use super::returns::{self, Returns, Stay};
 use super::settle::RabbitSettle;
+use super::{control, message};
 use crate::queue::tiers::Tiers;
 use crate::queue::topology::TASKS_QUEUE;
 use crate::queue::{Consumer, Delivery, QueueError};
+
+/// What every consumer of one queue shares.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// Where settled tasks are published on.
+    pub(super) publisher: Arc<Publisher>,
+    /// Where tasks wait.
+    pub(super) tiers: Tiers,
+    /// Which returns of a message were no deaths.
+    pub(super) returns: Arc<Returns>,
+}
 
 /// The consumer's connection and what a delivery needs of it.
 pub(super) struct Subscription {
     /// The connection: a delivery's lease lives on it as well.
     pub(super) link: Arc<Link>,
-    /// Where settled tasks are published on.
-    pub(super) publisher: Arc<Publisher>,
+    /// What outlives the connection.
+    pub(super) shared: Shared,
     /// Cancelled when the broker has taken the deliveries back: with the connection, the channel or the subscription.
     pub(super) lost: CancellationToken,
-    /// Where tasks wait.
-    pub(super) tiers: Tiers,
     stopping: CancellationToken,
 }
 
@@ -44,11 +54,14 @@ pub(super) struct RabbitConsumer {
 /// before 4.3 ignore it here and have it in their own settings.
 pub(super) async fn subscribe(
     link: Link,
-    publisher: Arc<Publisher>,
-    tiers: Tiers,
+    shared: Shared,
     consumer_timeout: Duration,
 ) -> Result<RabbitConsumer, QueueError> {
+    // Read before anything new is taken, of which it is not yet known whether this process survives it.
+    let last = shared.returns.last();
     let start = async {
+        // Before the first delivery: whoever gets a message back listens from then on for who had it.
+        let ear = control::listen(&link).await?;
         let channel = link.channel().await?;
         // One at a time: a worker that holds a delivery gets no other until that one is settled.
         link.call(channel.basic_qos(1, BasicQosOptions::default())).await?;
@@ -58,16 +71,17 @@ pub(super) async fn subscribe(
         let options = BasicConsumeOptions::default();
         let consume = channel.basic_consume(TASKS_QUEUE.into(), "".into(), options, arguments);
         let stream = link.call(consume).await?;
-        Ok((channel, stream))
+        Ok((ear, channel, stream))
     };
-    let (channel, stream) = start.await.map_err(|failure: Failure| failure.into_error(link.host()))?;
+    let (ear, channel, stream) = start.await.map_err(|failure: Failure| failure.into_error(link.host()))?;
     let tag = stream.tag();
     let (sender, deliveries) = mpsc::channel(1);
+    let (publisher, lost) = (shared.publisher.clone(), link.lost().clone());
+    tokio::spawn(shared.returns.clone().attend(publisher, ear, last, lost));
     let subscription = Arc::new(Subscription {
         lost: link.lost().child_token(),
         link: Arc::new(link),
-        publisher,
-        tiers,
+        shared,
         stopping: CancellationToken::new(),
     });
     tokio::spawn(pump(subscription.clone(), stream, sender));
@@ -85,7 +99,9 @@ async fn pump(subscription: Arc<Subscription>, mut stream: lapin::Consumer, send
         };
         match item {
             Some(Ok(delivery)) => {
-                if sender.send(accept(&subscription, delivery)).await.is_err() {
+                if let Some(delivery) = accept(&subscription, delivery).await
+                    && sender.send(delivery).await.is_err()
+                {
                     break;
                 }
             }
@@ -98,11 +114,51 @@ async fn pump(subscription: Arc<Subscription>, mut stream: lapin::Consumer, send
     }
 }
 
-fn accept(subscription: &Arc<Subscription>, delivery: lapin::message::Delivery) -> Delivery {
-    let info = message::info(&delivery);
+/// Makes a delivery of what the broker hands out, unless it goes back to the queue at once.
+async fn accept(subscription: &Arc<Subscription>, delivery: lapin::message::Delivery) -> Option<Delivery> {
+    let mut info = message::info(&delivery);
+    let stay = message::stay(&delivery, &info);
+    let returns = &subscription.shared.returns;
+    returns.took(&stay);
+    info.delivery_count = returns.deaths(&stay);
     let headers = delivery.properties.headers().clone().unwrap_or_default();
     let settle = RabbitSettle::new(subscription.clone(), delivery.acker, headers);
-    Delivery::new(Bytes::from(delivery.data), info, Box::new(settle))
+    let delivery = Delivery::new(Bytes::from(delivery.data), info, Box::new(settle));
+    if stay.count < returns::SUSPICIOUS {
+        return Some(delivery);
+    }
+    look_into(subscription, delivery, &stay).await
+}
+
+/// A message that came back often either kills its workers or has seen them lose their connections. In the second case
+/// it goes back whole, which makes the broker count anew: at its limit it would put the message away, and who has not
+/// heard what happened would take it for a killer.
+async fn look_into(subscription: &Subscription, mut delivery: Delivery, stay: &Stay) -> Option<Delivery> {
+    let Subscription { shared, lost, stopping, .. } = subscription;
+    let stop = async {
+        // Cancel-safe: both branches only wait.
+        tokio::select! {
+            () = lost.cancelled() => {}
+            () = stopping.cancelled() => {}
+        }
+    };
+    let deaths = shared.returns.ask(&shared.publisher, stay, stop).await;
+    delivery.info.delivery_count = deaths;
+    if deaths >= returns::SUSPICIOUS {
+        // Dropped without settling it keeps its count, for the next worker to look into.
+        let wanted = !lost.is_cancelled() && !stopping.is_cancelled();
+        return wanted.then_some(delivery);
+    }
+    let returned = stay.count;
+    tracing::info!(
+        returned,
+        deaths,
+        "a task came back from workers that live on; it is put on the queue anew"
+    );
+    if let Err(error) = delivery.release("its workers lost their connections").await {
+        tracing::warn!(%error, "a task was not given back; the broker will hand it out again");
+    }
+    None
 }
 
 #[async_trait]

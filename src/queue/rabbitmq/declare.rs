@@ -10,23 +10,37 @@ use super::connection::{Failure, Link};
 use crate::queue::QueueError;
 use crate::queue::tiers::Tiers;
 use crate::queue::topology::{
-    Argument, EXCHANGES, ExchangeSpec, QueueSpec, TopologyProblem, TopologyProblemKind, TopologyReport,
-    difference, queues,
+    Adopted, Argument, EXCHANGES, ExchangeSpec, QueueSpec, TASKS_QUEUE, TopologyProblem, TopologyProblemKind,
+    TopologyReport, difference, loses_tasks, queue_object, queues,
 };
 
+/// What should be there.
+pub(super) struct Wanted {
+    /// How long tasks wait.
+    pub(super) tiers: Tiers,
+    /// Whether an `agent-tasks` that differs is used as it is.
+    pub(super) adopt: bool,
+}
+
 /// Declares everything; what is there already stays as it is.
-pub(super) async fn apply(link: &Link, tiers: &Tiers) -> Result<TopologyReport, QueueError> {
+pub(super) async fn apply(link: &Link, wanted: &Wanted) -> Result<TopologyReport, QueueError> {
     let fail = |failure: Failure| failure.into_error(link.host());
     let mut report = TopologyReport::default();
-    let channel = link.channel().await.map_err(fail)?;
+    let mut channel = link.channel().await.map_err(fail)?;
     for exchange in EXCHANGES {
         let declared = declare_exchange(link, &channel, exchange, false).await;
         declared.map_err(|failure| explain(link, exchange_name(exchange), failure))?;
         report.exchanges.push(exchange.name);
     }
-    for queue in queues(tiers) {
-        let declared = declare_queue(link, &channel, &queue, false).await;
-        declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
+    for queue in queues(&wanted.tiers) {
+        if let Err(failure) = declare_queue(link, &channel, &queue, false).await {
+            let Some(adopted) = wanted.adopts(&queue, &failure) else {
+                return Err(explain(link, queue_object(&queue.name), failure));
+            };
+            report.adopted = Some(adopted);
+            // The broker closes the channel on which it says no.
+            channel = link.channel().await.map_err(fail)?;
+        }
         let (exchange, key) = &queue.binding;
         let options = QueueBindOptions::default();
         let bind = channel.queue_bind(
@@ -43,20 +57,43 @@ pub(super) async fn apply(link: &Link, tiers: &Tiers) -> Result<TopologyReport, 
 }
 
 /// Looks at everything and creates nothing. The broker cannot be asked for bindings this way; `apply` renews them.
-pub(super) async fn check(link: &Link, tiers: &Tiers) -> Result<Vec<TopologyProblem>, QueueError> {
+pub(super) async fn check(link: &Link, wanted: &Wanted) -> Result<Vec<TopologyProblem>, QueueError> {
     let mut problems = Vec::new();
     for exchange in EXCHANGES {
         let found =
             look(link, async |channel, passive| declare_exchange(link, channel, exchange, passive).await);
         note(link, &mut problems, exchange_name(exchange), found.await)?;
     }
-    for queue in queues(tiers) {
-        let found = look(link, async |channel, passive| {
-            declare_queue(link, channel, &queue, passive).await.map(drop)
-        });
-        note(link, &mut problems, queue_name(&queue), found.await)?;
+    for queue in queues(&wanted.tiers) {
+        let found = look_at_queue(link, &queue).await;
+        if !found.as_ref().is_err_and(|failure| wanted.adopts(&queue, failure).is_some()) {
+            note(link, &mut problems, queue_object(&queue.name), found)?;
+        }
     }
     Ok(problems)
+}
+
+/// The `agent-tasks` of somebody else, if there is one and it may be used.
+pub(super) async fn adopted(link: &Link, wanted: &Wanted) -> Result<Option<Adopted>, QueueError> {
+    for queue in queues(&wanted.tiers) {
+        if queue.name == TASKS_QUEUE {
+            return match look_at_queue(link, &queue).await {
+                Err(failure @ Failure::Lost(_)) => Err(failure.into_error(link.host())),
+                Err(failure) => Ok(wanted.adopts(&queue, &failure)),
+                Ok(()) => Ok(None),
+            };
+        }
+    }
+    Ok(None)
+}
+
+impl Wanted {
+    /// Whether the queue can be used although the broker said this when it was declared as ours. A queue that does not keep
+    /// what it has accepted cannot: the broker compares durability and the like before all arguments.
+    fn adopts(&self, queue: &QueueSpec, failure: &Failure) -> Option<Adopted> {
+        let differs = self.adopt && queue.name == TASKS_QUEUE && failure.is(Failure::PRECONDITION_FAILED);
+        (differs && !loses_tasks(failure.text())).then(|| Adopted(difference(failure.text())))
+    }
 }
 
 /// How many messages are ready in each queue. What a worker holds is not counted.
@@ -65,7 +102,7 @@ pub(super) async fn depths(link: &Link, tiers: &Tiers) -> Result<BTreeMap<String
     let channel = link.channel().await.map_err(|failure| failure.into_error(link.host()))?;
     for queue in queues(tiers) {
         let declared = declare_queue(link, &channel, &queue, true).await;
-        let count = declared.map_err(|failure| explain(link, queue_name(&queue), failure))?;
+        let count = declared.map_err(|failure| explain(link, queue_object(&queue.name), failure))?;
         depths.insert(queue.name, count);
     }
     Ok(depths)
@@ -80,6 +117,10 @@ async fn look(
     let channel = link.channel().await?;
     declare(&channel, true).await?;
     declare(&channel, false).await
+}
+
+async fn look_at_queue(link: &Link, queue: &QueueSpec) -> Result<(), Failure> {
+    look(link, async |channel, passive| declare_queue(link, channel, queue, passive).await.map(drop)).await
 }
 
 fn note(
@@ -110,6 +151,12 @@ fn problem(object: String, failure: &Failure) -> Option<TopologyProblem> {
     };
     let kind = match *code {
         Failure::NOT_FOUND => TopologyProblemKind::Missing,
+        Failure::PRECONDITION_FAILED if object == queue_object(TASKS_QUEUE) && loses_tasks(text) => {
+            TopologyProblemKind::Unfit(difference(text))
+        }
+        Failure::RESOURCE_LOCKED if object == queue_object(TASKS_QUEUE) => {
+            TopologyProblemKind::Unfit(difference(text))
+        }
         Failure::PRECONDITION_FAILED | Failure::RESOURCE_LOCKED => {
             TopologyProblemKind::Differs(difference(text))
         }
@@ -121,10 +168,6 @@ fn problem(object: String, failure: &Failure) -> Option<TopologyProblem> {
 
 fn exchange_name(exchange: ExchangeSpec) -> String {
     format!("exchange `{}`", exchange.name)
-}
-
-fn queue_name(queue: &QueueSpec) -> String {
-    format!("queue `{}`", queue.name)
 }
 
 async fn declare_exchange(

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use ulid::Ulid;
 
-use crate::queue::{Counters, Death, DeliveryInfo};
+use super::returns::Stay;
+use crate::queue::{Counters, DeadLetter, Death, DeliveryInfo};
 
 /// Which attempt the next delivery is, from 1.
 pub(super) const ATTEMPT: &str = "x-attempt";
@@ -24,13 +26,16 @@ const STEP: &str = "x-step";
 /// When it died.
 const DIED_AT: &str = "x-died-at";
 
+/// What tells one publish of a task from every other: the broker counts the returns of each by itself.
+const PUBLISH_ID: &str = "x-publish-id";
+
 /// A reason in a header is cut to this many bytes.
 const REASON_LIMIT: usize = 1024;
 
-/// The broker's own notes, which would be taken for ours when they are published again, and the headers that send
-/// copies elsewhere (<https://www.rabbitmq.com/docs/sender-selected>).
+/// The broker's own notes, which would be taken for ours when they are published again; the headers that send
+/// copies elsewhere (<https://www.rabbitmq.com/docs/sender-selected>); and what was said of an earlier death.
 fn stays_behind(header: &str) -> bool {
-    ["x-death", DELIVERY_COUNT, "x-acquired-count", "CC", "BCC"].contains(&header)
+    ["x-death", DELIVERY_COUNT, "x-acquired-count", "CC", "BCC", STEP, DIED_AT].contains(&header)
         || header.starts_with("x-first-death-")
         || header.starts_with("x-last-death-")
 }
@@ -48,7 +53,8 @@ pub(super) fn info(delivery: &Delivery) -> DeliveryInfo {
         attempt: count(ATTEMPT).unwrap_or(1).max(1),
         waits: count(WAITS).unwrap_or(0),
         crashes: count(CRASHES).unwrap_or(0),
-        delivery_count: count(DELIVERY_COUNT).unwrap_or(0),
+        // A classic queue does not count: it only says that there was a delivery before.
+        delivery_count: count(DELIVERY_COUNT).unwrap_or(delivery.redelivered.into()),
         first_published: headers
             .inner()
             .get(FIRST_PUBLISHED)
@@ -58,6 +64,16 @@ pub(super) fn info(delivery: &Delivery) -> DeliveryInfo {
         redelivered: delivery.redelivered,
         replayed_by: headers.inner().get(REPLAYED_BY).and_then(text),
     }
+}
+
+/// Which publish of a task this is, and how often it has come back.
+pub(super) fn stay(delivery: &Delivery, info: &DeliveryInfo) -> Stay {
+    let headers = delivery.properties.headers().as_ref();
+    let publish_id = headers.and_then(|headers| headers.inner().get(PUBLISH_ID)).and_then(text);
+    let message = DeadLetter::id_of(info.message_id.as_deref(), &delivery.data);
+    // Others publish without an id of the publish.
+    let publish = format!("{message}/{}", publish_id.unwrap_or_default());
+    Stay { publish, count: info.delivery_count }
 }
 
 /// Properties of a message of ours: persistent JSON, made now.
@@ -79,6 +95,7 @@ pub(super) fn first_headers() -> FieldTable {
     let mut headers = FieldTable::default();
     put_number(&mut headers, ATTEMPT, 1);
     put_text(&mut headers, FIRST_PUBLISHED, &Timestamp::now().to_string());
+    put_text(&mut headers, PUBLISH_ID, &Ulid::generate().to_string());
     headers
 }
 
@@ -102,6 +119,7 @@ pub(super) fn onward_headers(
     put_text(&mut headers, REASON, cut(reason));
     let first_published = info.first_published.unwrap_or_else(Timestamp::now);
     put_text(&mut headers, FIRST_PUBLISHED, &first_published.to_string());
+    put_text(&mut headers, PUBLISH_ID, &Ulid::generate().to_string());
     headers
 }
 
@@ -123,7 +141,7 @@ pub(super) fn replayed_headers(old: &FieldTable, info: &DeliveryInfo, by: &str) 
     // The time that waits are free for starts anew.
     put_text(&mut headers, FIRST_PUBLISHED, &Timestamp::now().to_string());
     let mut left = headers.inner().clone();
-    left.retain(|name, _| ![REASON, STEP, DIED_AT].contains(&name.as_str()));
+    left.retain(|name, _| name.as_str() != REASON);
     left.into()
 }
 
@@ -142,7 +160,7 @@ pub(super) fn death_marks(delivery: &Delivery) -> DeathMarks {
         // A task that went back once has a reason; it is the reason of the death only beside its time.
         reason: headers.get(DIED_AT).and_then(|_| headers.get(REASON)).and_then(text),
         step: headers.get(STEP).and_then(text),
-        died_at: headers.get(DIED_AT).and_then(time),
+        died_at: headers.get(DIED_AT).and_then(time).or_else(|| brokers_time(headers.get("x-death")?)),
     }
 }
 
@@ -156,6 +174,17 @@ pub(super) fn normalised_headers(info: &DeliveryInfo) -> FieldTable {
         put_text(&mut headers, TRACEPARENT, traceparent);
     }
     headers
+}
+
+/// When the broker put a message away last: <https://www.rabbitmq.com/docs/dlx#effects>.
+fn brokers_time(deaths: &AMQPValue) -> Option<Timestamp> {
+    let AMQPValue::FieldArray(deaths) = deaths else {
+        return None;
+    };
+    let Some(AMQPValue::FieldTable(newest)) = deaths.as_slice().first() else {
+        return None;
+    };
+    newest.inner().get("time").and_then(time)
 }
 
 fn put_number(headers: &mut FieldTable, name: &'static str, value: u32) {
@@ -221,8 +250,29 @@ mod tests {
         let mut bare = delivery(&[]);
         bare.properties = BasicProperties::default();
         let info = info(&bare);
-        assert_eq!((info.attempt, info.crashes, info.delivery_count), (1, 0, 0));
+        assert_eq!((info.attempt, info.crashes), (1, 0));
         assert_eq!((info.message_id, info.first_published), (None, None));
+    }
+
+    #[test]
+    fn a_classic_queue_says_only_that_there_was_a_delivery_before() {
+        let mut bare = delivery(&[]);
+        assert_eq!(info(&bare).delivery_count, 1);
+        bare.redelivered = false;
+        assert_eq!(info(&bare).delivery_count, 0);
+        assert_eq!(info(&delivery(&[(DELIVERY_COUNT, AMQPValue::LongInt(0))])).delivery_count, 0);
+    }
+
+    #[test]
+    fn every_publish_of_a_task_has_a_stay_of_its_own() {
+        let of = |headers: FieldTable| {
+            let mut message = delivery(&[]);
+            message.properties = properties(Some("id"), headers);
+            stay(&message, &info(&message))
+        };
+        let (one, two) = (of(first_headers()), of(first_headers()));
+        assert_ne!(one, two);
+        assert!(one.publish.starts_with("id/"), "{one:?}");
     }
 
     #[test]
@@ -263,7 +313,7 @@ mod tests {
             "the model is busy",
         );
         let names: Vec<&str> = onward.inner().keys().map(ShortString::as_str).collect();
-        assert_eq!(names, ["traceparent", ATTEMPT, CRASHES, FIRST_PUBLISHED, REASON, WAITS]);
+        assert_eq!(names, ["traceparent", ATTEMPT, CRASHES, FIRST_PUBLISHED, PUBLISH_ID, REASON, WAITS]);
         assert_eq!(onward.inner()[ATTEMPT], AMQPValue::LongLongInt(3));
         assert_eq!(time(&onward.inner()[FIRST_PUBLISHED]), info.first_published);
     }

@@ -42,13 +42,13 @@ impl RabbitSettle {
             self.acker = None;
             return Ok(Settled::WillBeRedelivered);
         }
-        self.subscription.publisher.publish(message).await?;
+        self.subscription.shared.publisher.publish(message).await?;
         Ok(self.settle().await)
     }
 
     /// `Ok(false)` and errors mean one thing: the broker was not told, and will hand the task out again.
     async fn settle(&mut self) -> Settled {
-        let Some(acker) = self.acker.take() else {
+        let Some(acker) = self.acker.take().filter(|_| !self.subscription.lost.is_cancelled()) else {
             return Settled::WillBeRedelivered;
         };
         let ack = self.subscription.link.call(acker.ack(BasicAckOptions::default()));
@@ -95,7 +95,7 @@ impl Settle for RabbitSettle {
         info: &DeliveryInfo,
         retry: Retry,
     ) -> Result<Settled, QueueError> {
-        let queue = &retry_queue(self.subscription.tiers.at_least(retry.after));
+        let queue = &retry_queue(self.subscription.shared.tiers.at_least(retry.after));
         let counters = info.counters_after(&retry);
         let message = Message {
             exchange: RETRY_EXCHANGE,

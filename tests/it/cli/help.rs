@@ -59,7 +59,10 @@ async fn every_command_of_the_worker_explains_itself() {
 
 #[tokio::test]
 async fn every_command_of_the_one_machine_product_explains_itself() {
-    assert_eq!(snapshots("jira-agent").await, ["jira-agent", "jira-agent demo"]);
+    assert_eq!(
+        snapshots("jira-agent").await,
+        ["jira-agent", "jira-agent demo", "jira-agent run", "jira-agent up"]
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod help;
 mod offline;
 mod runs;
 mod simulator;
+mod standalone;
 mod ticket;
 mod topology;
 

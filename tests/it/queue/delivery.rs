@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jira_agent::domain::TaskBody;
+use jira_agent::queue::rabbitmq::RabbitMq;
 use jira_agent::queue::{Death, QueueError, Settled, TaskQueue};
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
@@ -112,7 +113,11 @@ async fn a_delivery_dropped_unsettled_is_delivered_again() {
     let mut consumer = queue.consume().await.unwrap();
     let again = next(&mut consumer).await;
     assert_eq!(again.info.message_id, Some(task.id.to_string()));
-    assert_eq!((again.info.redelivered, again.info.delivery_count), (true, 1));
+    assert_eq!(
+        (again.info.redelivered, again.info.delivery_count),
+        (true, 0),
+        "who dropped it is no dead worker"
+    );
     assert_eq!(again.ack().await.unwrap(), Settled::Done);
 }
 
@@ -195,6 +200,28 @@ async fn publishing_goes_on_after_its_connection_was_closed() {
     queue.close().await;
     queue.publish(&task()).await.unwrap();
     broker.wait_for_depth(&queue, "agent-tasks", 3).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_short_of_memory_is_waited_for_in_vain_but_not_for_long() {
+    let broker = Broker::alone().await;
+    let queue = broker.queue().await;
+    let mut config = broker.config();
+    config.timeout = Duration::from_secs(2);
+    let hasty = RabbitMq::connect(&config, "test").await.unwrap();
+    hasty.publish(&task()).await.unwrap();
+    broker.control("alarm").await;
+    let error = wait_for("a refusal", async || {
+        let started = Instant::now();
+        let error = hasty.publish(&task()).await.err();
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+        error
+    });
+    let error = error.await;
+    broker.control("calm").await;
+    assert!(matches!(error, QueueError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("not short of memory or disk"), "{error}");
+    wait_for("memory", async || queue.publish(&task()).await.ok()).await;
 }
 
 #[tokio::test]

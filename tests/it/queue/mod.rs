@@ -1,9 +1,14 @@
 //! The queue on a real RabbitMQ.
 
+mod adopt;
 mod connection;
+mod dead_letters;
 mod delivery;
 mod events;
+mod frozen;
 mod lease;
+mod orders;
+mod returns;
 mod settle;
 mod topology;
 

@@ -55,11 +55,11 @@ async fn delivered(
 async fn a_retry_waits_in_its_tier_with_its_headers() {
     let broker = Broker::shared().await;
     let queue = broker.queue().await;
-    for (minutes, counts, tier, attempt) in [
-        (0, Counts::Attempt, "agent-tasks.retry.30s", 4),
-        (1, Counts::Wait, "agent-tasks.retry.2m", 3),
-        (10, Counts::Attempt, "agent-tasks.retry.10m", 4),
-        (600, Counts::Attempt, "agent-tasks.retry.1h", 4),
+    for (minutes, counts, tier, attempt, crashes) in [
+        (0, Counts::Attempt, "agent-tasks.retry.30s", 4, 0),
+        (1, Counts::Wait, "agent-tasks.retry.2m", 3, 1),
+        (10, Counts::Crash, "agent-tasks.retry.10m", 3, 2),
+        (600, Counts::Attempt, "agent-tasks.retry.1h", 4, 0),
     ] {
         let (_consumer, delivery) = delivered(&broker, &queue).await;
         assert_eq!(delivery.retry(retry(minutes, counts)).await.unwrap(), Settled::Done);
@@ -68,7 +68,7 @@ async fn a_retry_waits_in_its_tier_with_its_headers() {
         assert_eq!(message.properties.message_id().as_ref().unwrap().as_str(), "id-1");
         assert_eq!(*message.properties.delivery_mode(), Some(2));
         assert_eq!(header(&message, "x-attempt"), Some(AMQPValue::LongLongInt(attempt)));
-        assert_eq!(header(&message, "x-crashes"), Some(AMQPValue::LongInt(1)));
+        assert_eq!(header(&message, "x-crashes"), Some(AMQPValue::LongLongInt(crashes)));
         assert_eq!(header(&message, "x-reason"), text("the model is busy"));
         assert_eq!(header(&message, "x-first-published"), text("2026-01-30T12:00:00Z"));
         assert_eq!(header(&message, "traceparent"), text("00-trace-span-01"));

@@ -43,7 +43,7 @@ async fn a_consumer_declares_only_when_it_may() {
     let error = queue.consume().await.err().unwrap();
     assert!(matches!(error, QueueError::Topology(_)), "{error}");
     let text = error.to_string();
-    assert!(text.contains("agent-tasks") && text.contains("topology apply"), "{text}");
+    assert!(text.contains("agent.control") && text.contains("topology apply"), "{text}");
     config.declare = true;
     let queue = RabbitMq::connect(&config, "test").await.unwrap();
     queue.consume().await.unwrap();

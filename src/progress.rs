@@ -3,9 +3,9 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use crate::domain::Event;
+use crate::output::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jira_agent::domain::Event;
-use jira_agent::output::note;
 
 /// A line that shows where the runs are: redrawn on a terminal, else one line an event.
 #[derive(Debug)]

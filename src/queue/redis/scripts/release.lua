@@ -1,0 +1,5 @@
+-- Gives a lease on a ticket back, if it is still the caller's. KEYS: the lease. ARGV: its token.
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0

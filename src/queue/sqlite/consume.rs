@@ -1,0 +1,255 @@
+//! Deliveries out of the file, and how they are settled.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::database::Trouble;
+use super::lease;
+use super::session::Session;
+use super::tasks::{self, Hold, Taken};
+use crate::domain::Task;
+use crate::queue::tiers::Tiers;
+use crate::queue::{
+    Consumer, Death, Delivery, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled,
+};
+
+/// What a look into the file gives: a delivery, and what its row is known by.
+type Taking = Result<Option<(Delivery, Hold)>, Trouble>;
+
+/// One consumer of a session.
+pub(super) struct SqliteConsumer {
+    session: Arc<Session>,
+    tiers: Arc<Tiers>,
+    /// One delivery at a time: its permit is the delivery's.
+    one: Arc<Semaphore>,
+    /// A take that goes on when `next` is given up; one whose answer nobody wants any more is given back.
+    taking: Option<JoinHandle<Taking>>,
+    holds: Option<Hold>,
+    stopped: bool,
+    gone: CancellationToken,
+}
+
+impl SqliteConsumer {
+    pub(super) fn new(session: Arc<Session>, tiers: Arc<Tiers>) -> Self {
+        let gone = session.lost.child_token();
+        let one = Arc::new(Semaphore::new(1));
+        Self { session, tiers, one, taking: None, holds: None, stopped: false, gone }
+    }
+
+    fn take(&self, permit: OwnedSemaphorePermit) -> JoinHandle<Taking> {
+        let (session, tiers, lost) = (self.session.clone(), self.tiers.clone(), self.gone.clone());
+        tokio::spawn(async move {
+            let taken = {
+                let mut connection = session.database.writer().await?;
+                tasks::take(&mut connection, session.id()).await?
+            };
+            Ok(taken.map(|Taken { hold, body, info }| {
+                let settle = SqliteSettle { session, tiers, lost, hold: Some(hold.clone()), _permit: permit };
+                (Delivery::new(body, info, Box::new(settle)), hold)
+            }))
+        })
+    }
+}
+
+#[async_trait]
+impl Consumer for SqliteConsumer {
+    async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            if self.stopped || self.gone.is_cancelled() {
+                return None;
+            }
+            // From before the look, so that nothing that comes meanwhile is missed.
+            let session = self.session.clone();
+            let ready = session.ready.notified();
+            tokio::pin!(ready);
+            ready.as_mut().enable();
+            if self.taking.is_none() {
+                let one = self.one.clone();
+                // Cancel-safe: a permit that is given up goes back.
+                let permit = tokio::select! {
+                    permit = one.acquire_owned() => permit.ok()?,
+                    () = self.gone.cancelled() => return None,
+                };
+                self.taking = Some(self.take(permit));
+            }
+            let taken = match &mut self.taking {
+                Some(taking) => taking.await,
+                None => continue,
+            };
+            self.taking = None;
+            match taken {
+                Ok(Ok(Some((delivery, hold)))) => {
+                    self.holds = Some(hold);
+                    return Some(delivery);
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(trouble)) => {
+                    let error = self.session.database.error(trouble);
+                    tracing::warn!(%error, "no task could be taken from the queue");
+                    return None;
+                }
+                // Only a runtime that goes down ends it.
+                Err(_) => return None,
+            }
+            // Cancel-safe: nothing was taken.
+            tokio::select! {
+                () = ready => {}
+                () = self.gone.cancelled() => return None,
+            }
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.stopped = true;
+        self.taking = None;
+    }
+}
+
+impl Drop for SqliteConsumer {
+    fn drop(&mut self) {
+        self.gone.cancel();
+        if let Some(hold) = self.holds.take() {
+            give_back(&self.session, hold);
+        }
+    }
+}
+
+/// Makes a task ready again that a living worker did not settle; nothing happens when it did.
+fn give_back(session: &Arc<Session>, hold: Hold) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    let session = session.clone();
+    runtime.spawn(async move {
+        let give_back = async {
+            let mut connection = session.database.writer().await?;
+            Ok::<_, Trouble>(tasks::give_back(&mut connection, &hold).await?)
+        };
+        match give_back.await {
+            Ok(true) => session.ready.notify_waiters(),
+            Ok(false) => {}
+            Err(trouble) => {
+                let error = session.database.error(trouble);
+                tracing::warn!(%error, "a task could not be given back; it comes again when this process ends");
+            }
+        }
+    });
+}
+
+/// The file's side of one delivery.
+struct SqliteSettle {
+    session: Arc<Session>,
+    tiers: Arc<Tiers>,
+    lost: CancellationToken,
+    /// Taken when the delivery is settled.
+    hold: Option<Hold>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// One settlement, as a value: it is written in one place.
+enum End<'a> {
+    Ack,
+    Retry(&'a DeliveryInfo, Retry),
+    Release(&'a str),
+    Dead(&'a Death),
+    Normalise(&'a Task),
+}
+
+impl SqliteSettle {
+    async fn settle(&mut self, end: End<'_>) -> Result<Settled, QueueError> {
+        let Some(hold) = self.hold.clone().filter(|_| !self.lost.is_cancelled()) else {
+            return Ok(Settled::WillBeRedelivered);
+        };
+        let ready = matches!(end, End::Release(_) | End::Normalise(_));
+        let settled = self.write(&hold, end).await.map_err(|trouble| self.session.database.error(trouble))?;
+        self.hold = None;
+        if !settled {
+            return Ok(Settled::WillBeRedelivered);
+        }
+        if ready {
+            self.session.ready.notify_waiters();
+        }
+        Ok(Settled::Done)
+    }
+
+    async fn write(&self, hold: &Hold, end: End<'_>) -> Result<bool, Trouble> {
+        let mut connection = self.session.database.writer().await?;
+        let connection = &mut *connection;
+        Ok(match end {
+            End::Ack => tasks::ack(connection, hold).await?,
+            End::Retry(info, retry) => {
+                let wait = i64::try_from(self.tiers.at_least(retry.after).as_millis()).unwrap_or(i64::MAX);
+                let due_at = tasks::now().saturating_add(wait);
+                let counters = info.counters_after(&retry);
+                tasks::retry(connection, hold, due_at, counters, &retry.reason).await?
+            }
+            End::Release(reason) => tasks::release(connection, hold, reason).await?,
+            End::Dead(death) => tasks::bury(connection, hold, death).await?,
+            End::Normalise(task) => tasks::normalise(connection, hold, task).await?,
+        })
+    }
+}
+
+impl Drop for SqliteSettle {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            give_back(&self.session, hold);
+        }
+    }
+}
+
+#[async_trait]
+impl Settle for SqliteSettle {
+    async fn ack(mut self: Box<Self>) -> Result<Settled, QueueError> {
+        self.settle(End::Ack).await
+    }
+
+    async fn retry(
+        mut self: Box<Self>,
+        _body: &Bytes,
+        info: &DeliveryInfo,
+        retry: Retry,
+    ) -> Result<Settled, QueueError> {
+        self.settle(End::Retry(info, retry)).await
+    }
+
+    async fn release(
+        mut self: Box<Self>,
+        _body: &Bytes,
+        _info: &DeliveryInfo,
+        reason: &str,
+    ) -> Result<Settled, QueueError> {
+        self.settle(End::Release(reason)).await
+    }
+
+    async fn dead_letter(
+        mut self: Box<Self>,
+        _body: &Bytes,
+        _info: &DeliveryInfo,
+        death: &Death,
+    ) -> Result<Settled, QueueError> {
+        self.settle(End::Dead(death)).await
+    }
+
+    async fn normalise(
+        mut self: Box<Self>,
+        _info: &DeliveryInfo,
+        task: &Task,
+    ) -> Result<Settled, QueueError> {
+        self.settle(End::Normalise(task)).await
+    }
+
+    async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
+        let lease = lease::take(&self.session, key, self.lost.child_token()).await;
+        lease.map_err(|trouble| self.session.database.error(trouble))
+    }
+
+    fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+}
