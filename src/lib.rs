@@ -31,5 +31,10 @@ pub mod tickets;
 
 pub mod doctor;
 
+pub mod program;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod testing;

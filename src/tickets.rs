@@ -2,8 +2,12 @@
 
 use anyhow::Context as _;
 
-use crate::domain::{AccountId, CommentMarker, IssueKey, RepoSlug, Ticket, TicketKey, TicketMemory};
+use crate::config::Config;
+use crate::domain::{
+    AccountId, CancelRequest, CommentMarker, IssueKey, RepoSlug, Ticket, TicketKey, TicketMemory,
+};
 use crate::github::{GitHub, IssueOutcome};
+use crate::http::Http;
 use crate::jira::Jira;
 
 /// A key behind which there is no ticket for us. Trying again is useless.
@@ -35,6 +39,18 @@ impl Tickets {
     #[must_use]
     pub fn new(jira: Option<Jira>, github: GitHub) -> Self {
         Self { jira, github }
+    }
+
+    /// By the settings; opens no connection.
+    ///
+    /// # Errors
+    /// When section `[jira]` cannot be used.
+    pub fn by(config: &Config, http: &Http) -> anyhow::Result<Self> {
+        let jira = match &config.jira.url {
+            Some(_) => Some(Jira::new(&config.jira, http.clone()).context("section [jira]")?),
+            None => None,
+        };
+        Ok(Self::new(jira, GitHub::new(&config.github, http.clone())))
     }
 
     fn place<'tickets>(&'tickets self, key: &'tickets TicketKey) -> anyhow::Result<Place<'tickets>> {
@@ -91,6 +107,22 @@ impl Tickets {
             Place::Jira(jira, key) => jira.write_memory(key, memory).await.with_context(writing),
             Place::GitHub(github, repository, number) => {
                 github.write_memory(repository, number, memory).await.with_context(writing)
+            }
+        }
+    }
+
+    /// Asks on the ticket for its runs to stop; an earlier request is replaced. Asking twice changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such ticket, or the service does not answer or refuses.
+    pub async fn request_cancel(&self, key: &TicketKey, request: &CancelRequest) -> anyhow::Result<()> {
+        let writing = || format!("writing the request to cancel on {key}");
+        match self.place(key)? {
+            Place::Jira(jira, key) => jira.request_cancel(key, request).await.with_context(writing),
+            Place::GitHub(github, repository, number) => {
+                // A comment would land on a pull request just as well.
+                self.read(key).await?;
+                github.request_cancel(repository, number, request).await.with_context(writing)
             }
         }
     }

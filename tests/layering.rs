@@ -32,7 +32,7 @@ const CRATES: &[Crate] = &[
             &["testing"],
             &["queue", "jira", "github"],
             &["exit", "tickets"],
-            &["doctor"],
+            &["doctor", "fuzzing", "program"],
             &["lib"],
         ],
         below: &[],
@@ -64,7 +64,12 @@ const CRATES: &[Crate] = &[
     Crate {
         name: "jira_agent_producer",
         folder: "producer/src",
-        layers: &[&["cli"], &["enqueue", "topology"], &["app"], &["lib", "main"]],
+        layers: &[
+            &["announce", "cli", "keys"],
+            &["dead_letters", "enqueue", "runs", "topology"],
+            &["app"],
+            &["lib", "main"],
+        ],
         below: &["jira_agent"],
     },
     Crate {

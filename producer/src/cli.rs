@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use jira_agent::config::parse_duration;
 use jira_agent::domain::{AccountId, BranchName, Mode};
 use jira_agent::exit::EXIT_CODES;
+use jira_agent::program::DoctorArgs;
 
 /// Puts tickets on the queue of jira-agent and looks after it.
 #[derive(Debug, Parser)]
@@ -24,8 +26,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-const SETTINGS: &str = "`enqueue` and `topology` need the broker's address and nothing else: AMQP_URL, or queue.url in \
-    the settings file. `doctor` looks at all that a worker needs. config.default.toml documents every setting; each can \
+const SETTINGS: &str = "`enqueue`, `dead-letters` and `topology` need the broker's address and nothing else: AMQP_URL, \
+    or queue.url in the settings file. `runs cancel` also needs the account of the tickets: JIRA_URL, JIRA_EMAIL and \
+    JIRA_API_TOKEN, or GITHUB_TOKEN. `doctor` looks at all that a worker needs. config.default.toml documents every setting; each can \
     also be set as JIRA_AGENT__SECTION__KEY.";
 
 /// The commands.
@@ -33,6 +36,12 @@ const SETTINGS: &str = "`enqueue` and `topology` need the broker's address and n
 pub enum Command {
     /// Put tickets on the queue, and print the id of each one's run
     Enqueue(Box<EnqueueArgs>),
+    /// Stop runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Look at tasks that nobody could carry out, and put them back or throw them away
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Create or compare the exchanges and queues on the broker
     #[command(subcommand)]
     Topology(TopologyCommand),
@@ -85,11 +94,126 @@ pub struct EnqueueArgs {
     #[arg(long)]
     pub wait: bool,
     /// With --wait: give up waiting after this long, e.g. 90s, 30m, 1h 30m; the runs go on
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, requires = "wait")]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration, requires = "wait")]
     pub timeout: Duration,
     /// Print one JSON document; with --wait one line an event
     #[arg(long)]
     pub json: bool,
+}
+
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  jira-agent-producer runs cancel PROJ-123
+  jira-agent-producer runs cancel 12 13 --repo https://github.com/acme/shop --by ann
+
+Exit codes: 0 the tickets hold the request and running workers were told; 1 a ticket does not hold it, and asking again will not help; 65 a \
+KEY cannot be read (nothing is asked then); 69 the broker is unreachable; 75 a service is away: try again; 78 settings. \
+What was done all the same is said.";
+
+/// `runs`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Stop everything that was asked for on these tickets until now
+    ///
+    /// The request is written on the ticket (the Jira issue property jira-agent-cancel, or a comment of the account of
+    /// github.token, which has to be the workers' own), where queued and waiting tasks meet it, and told to the workers
+    /// that run now. A task that is put on the queue later runs. Asking again replaces the request.
+    #[command(after_help = CANCEL_EXAMPLES)]
+    Cancel(CancelArgs),
+}
+
+/// `runs cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// Ticket keys: PROJ-123, owner/repo#12, or with --repo a number
+    #[arg(value_name = "KEY", required = true)]
+    pub keys: Vec<String>,
+    /// The repository whose issues the numbers are, e.g. `https://github.com/acme/shop`
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// Who wants it: an account id or a login; the ticket names them
+    #[arg(long, value_name = "USER", env = "USER", hide_env_values = true, default_value = "operator")]
+    pub by: AccountId,
+}
+
+const DEAD_LETTERS_EXIT_CODES: &str = "\
+An ID may be shortened to its first 6 characters or more, as long as one dead letter alone begins so.
+
+Exit codes: 0 done; 1 there is no such dead letter (nothing is done then); 2 usage; 69 the broker is unreachable; 75 the queue \
+is full; 78 settings, or a queue is missing.";
+
+/// `dead-letters`.
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// List dead letters, the oldest first
+    List(ListArgs),
+    /// Explain one in full: why it is here, and what to do next
+    #[command(after_help = DEAD_LETTERS_EXIT_CODES)]
+    Show(ShowArgs),
+    /// Put dead letters on the queue of tasks again, with their ids, as first attempts
+    ///
+    /// A letter is taken away only after the broker has confirmed the task.
+    #[command(after_help = DEAD_LETTERS_EXIT_CODES)]
+    Replay(ReplayArgs),
+    /// Throw dead letters away for good
+    #[command(after_help = DEAD_LETTERS_EXIT_CODES)]
+    Drop(DropArgs),
+}
+
+/// `dead-letters list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dead-letters show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The id of the dead letter
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct WhichArgs {
+    /// The ids of the dead letters
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// All that are there now
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `dead-letters replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Which ones.
+    #[command(flatten)]
+    pub which: WhichArgs,
+    /// Who wants it, for the record
+    #[arg(long, value_name = "USER", env = "USER", hide_env_values = true, default_value = "operator")]
+    pub by: AccountId,
+}
+
+/// `dead-letters drop`.
+#[derive(Debug, Args)]
+pub struct DropArgs {
+    /// Which ones.
+    #[command(flatten)]
+    pub which: WhichArgs,
+    /// Do not ask; without a terminal to ask on this is required
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `topology`.
@@ -99,19 +223,6 @@ pub enum TopologyCommand {
     Apply,
     /// Print what is missing or different, and exit with 1 if anything is; changes nothing
     Check,
-}
-
-/// `doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Print one JSON document
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Reads `30s`, `25m`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    jira_agent::config::parse_duration(text)
 }
 
 #[cfg(test)]

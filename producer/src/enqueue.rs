@@ -9,24 +9,21 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jira_agent::config::QueueConfig;
 use jira_agent::domain::{
-    Event, EventKind, InvalidId, RepoUrl, Run, Task, TaskBody, TaskId, TicketKey, Trigger, TriggerKind,
+    Event, EventKind, RepoUrl, Task, TaskBody, TaskId, TicketKey, Trigger, TriggerKind,
 };
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
+use jira_agent::program::BadInput;
 use jira_agent::progress::Progress;
 use jira_agent::queue::{self, EventStream, QueueError, TaskQueue};
-use jira_agent::redact::Redactor;
 use serde_json::json;
 
+use crate::announce;
 use crate::cli::EnqueueArgs;
+use crate::keys;
 
 /// The longest time that is waited for runs, whatever --timeout says.
 const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
-
-/// Tickets that cannot be enqueued, all of them at once.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing was enqueued:\n  {}", .0.join("\n  "))]
-pub struct BadTickets(Vec<String>);
 
 /// Runs the command.
 ///
@@ -41,13 +38,9 @@ pub async fn run(args: &EnqueueArgs, config: &QueueConfig) -> anyhow::Result<Exi
 }
 
 /// Reads and checks every ticket before the first is published.
-fn tasks(args: &EnqueueArgs) -> Result<Vec<Task>, BadTickets> {
+fn tasks(args: &EnqueueArgs) -> Result<Vec<Task>, BadInput> {
     let mut bad = Vec::new();
-    let repository = args.repo.as_deref().map(str::parse::<RepoUrl>).transpose();
-    let repository = repository.unwrap_or_else(|error| {
-        bad.push(format!("--repo: {error}"));
-        None
-    });
+    let repository = keys::repository(args.repo.as_deref(), &mut bad);
     let mut inputs: Vec<(Option<String>, String)> = args.keys.iter().map(|key| (None, key.clone())).collect();
     if let Some(path) = &args.file {
         match lines_of(path) {
@@ -65,7 +58,10 @@ fn tasks(args: &EnqueueArgs) -> Result<Vec<Task>, BadTickets> {
             }),
         }
     }
-    if bad.is_empty() { Ok(tasks) } else { Err(BadTickets(bad)) }
+    if bad.is_empty() {
+        return Ok(tasks);
+    }
+    Err(BadInput(format!("nothing was enqueued:\n  {}", bad.join("\n  "))))
 }
 
 /// The lines that hold something, each with its place for messages.
@@ -84,22 +80,12 @@ fn lines_of(path: &Path) -> Result<Vec<(String, String)>, String> {
 }
 
 fn task(args: &EnqueueArgs, repository: Option<&RepoUrl>, input: &str) -> Result<Task, String> {
-    let mut task = match (input.parse::<u64>(), repository) {
-        // A number is an issue of --repo.
-        (Ok(number), Some(repo)) => {
-            parse(json!({"issue_id": number, "repo_url": repo}).to_string().as_bytes())?
-        }
-        (Ok(number), None) if args.repo.is_none() => {
-            return Err(format!("{number} is an issue of which repository? Add --repo URL"));
-        }
-        _ if input.starts_with(['{', '"', '[']) => parse(input.as_bytes())?,
-        _ => Task::new(input.parse().map_err(|error| not_a_key(input, &error))?),
+    let mut task = if input.starts_with(['{', '"', '[']) {
+        parse(input.as_bytes())?
+    } else {
+        Task::new(keys::ticket(input, repository)?)
     };
-    if let (TicketKey::GitHub { repository: named, .. }, Some(repo)) = (&task.ticket, repository)
-        && named != repo.slug()
-    {
-        return Err(format!("{} is not an issue of {repo}, which --repo names", task.ticket));
-    }
+    keys::belongs(&task.ticket, repository)?;
     task.repository = repository.cloned().or(task.repository);
     task.mode = args.mode.or(task.mode);
     task.base_branch = args.base.clone().or(task.base_branch);
@@ -113,16 +99,6 @@ fn task(args: &EnqueueArgs, repository: Option<&RepoUrl>, input: &str) -> Result
 
 fn parse(body: &[u8]) -> Result<Task, String> {
     TaskBody::parse(body).map(|body| body.task).map_err(|why| why.to_string())
-}
-
-/// People paste the address of a ticket, or write its key in small letters.
-fn not_a_key(input: &str, error: &InvalidId) -> String {
-    let last = input.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_uppercase();
-    let hint = match last.parse::<TicketKey>() {
-        Ok(key) => format!("; did you mean {key}?"),
-        Err(_) => String::new(),
-    };
-    Redactor::default().redact(&format!("{error}{hint}")).into_owned()
 }
 
 async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> anyhow::Result<ExitStatus> {
@@ -142,7 +118,8 @@ async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> a
             failure = Some(anyhow::Error::new(error).context(format!("not enqueued: {left}")));
             break;
         }
-        announce(queue, task).await;
+        let data = json!({"mode": task.mode, "by": task.requested_by, "trigger": task.trigger});
+        announce::queued(queue, task.id, &task.ticket, data).await;
         rows.push(json!({"task_id": task.id, "issue_id": task.ticket}));
         if !args.json {
             output::line(&format!("{} {}", task.id, task.ticket))?;
@@ -158,17 +135,6 @@ async fn publish(args: &EnqueueArgs, tasks: &[Task], queue: &dyn TaskQueue) -> a
             Some(events) => follow(args, tasks, events).await,
             None => Ok(ExitStatus::Done),
         },
-    }
-}
-
-/// Tells the record that the task waits. The queue has it already, so a lost event loses nothing.
-async fn announce(queue: &dyn TaskQueue, task: &Task) {
-    let mut run = Run::queued(task.id, task.ticket.clone());
-    let data = json!({"mode": task.mode, "by": task.requested_by, "trigger": task.trigger});
-    if let Ok(event) = run.record(EventKind::Queued, 1, data)
-        && let Err(error) = queue.emit(event).await
-    {
-        tracing::warn!(run.id = %task.id, %error, "the event `queued` was not published");
     }
 }
 

@@ -2,5 +2,10 @@
 
 pub mod app;
 pub mod cli;
+pub mod dead_letters;
 pub mod enqueue;
+pub mod runs;
 pub mod topology;
+
+mod announce;
+mod keys;

@@ -95,12 +95,17 @@ pub(super) struct Choices<'a> {
     pub(super) reviewer: Option<&'a str>,
 }
 
+/// What the usual variables say.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) settings: Vec<Aliased>,
+    pub(super) problems: Vec<Problem>,
+    /// Secrets whose files cannot be read.
+    pub(super) unreadable: Vec<Problem>,
+}
+
 /// The settings that variables make for these choices.
-pub(super) fn settings(
-    env: &BTreeMap<String, String>,
-    choices: &Choices<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Aliased> {
+pub(super) fn settings(env: &BTreeMap<String, String>, choices: &Choices<'_>) -> Found {
     let &Choices { queue, provider, reviewer } = choices;
     let named = reviewer.map(|name| (reviewer_variable(name), "jira.reviewer_account_id"));
     let of_queue = OF_QUEUE.iter().filter(|(of, _)| Some(*of) == queue);
@@ -108,15 +113,15 @@ pub(super) fn settings(
     let names = FIXED.iter().map(|(name, key)| ((*name).to_owned(), *key));
     let names = names.chain(of_queue.map(|(_, name)| ((*name).to_owned(), "queue.url")));
     let names = names.chain(of_provider.map(|(_, name, key)| ((*name).to_owned(), *key))).chain(named);
-    let mut found: Vec<Aliased> = Vec::new();
+    let mut found = Found::default();
     for (name, key) in names {
-        for aliased in with_file(env, &name, key, problems) {
-            match found.iter().find(|other| other.key == key) {
+        for aliased in with_file(env, &name, key, &mut found.unreadable) {
+            match found.settings.iter().find(|other| other.key == key) {
                 // A whole address says more than a host.
                 Some(_) if name == "REDIS_HOST" => {}
-                Some(other) if other.text != aliased.text => problems.push(conflict(other, &aliased)),
+                Some(other) if other.text != aliased.text => found.problems.push(conflict(other, &aliased)),
                 Some(_) => {}
-                None => found.push(aliased),
+                None => found.settings.push(aliased),
             }
         }
     }
@@ -170,7 +175,7 @@ fn with_file(
     env: &BTreeMap<String, String>,
     name: &str,
     key: &'static str,
-    problems: &mut Vec<Problem>,
+    unreadable: &mut Vec<Problem>,
 ) -> Vec<Aliased> {
     let as_meant = |text: &str| match name {
         "OLLAMA_HOST" => ollama_url(text),
@@ -185,7 +190,7 @@ fn with_file(
     if let Some(path) = value(env, &file_name) {
         match secret_files::read(path) {
             Ok(text) => found.push(Aliased { key, text: as_meant(&text), variable: file_name }),
-            Err(why) => problems.push(Problem {
+            Err(why) => unreadable.push(Problem {
                 field: key.to_owned(),
                 source: format!("environment variable `{file_name}`"),
                 why,

@@ -55,6 +55,10 @@ impl ConfigSources {
 struct Layers {
     settings: Vec<Setting>,
     problems: Vec<Problem>,
+    /// Secrets that were read from files of their own, until [`Layers::settle`].
+    files: Vec<Setting>,
+    /// Secrets whose files cannot be read.
+    unreadable: Vec<Problem>,
 }
 
 impl Config {
@@ -68,27 +72,33 @@ impl Config {
     /// Reads all layers.
     ///
     /// # Errors
-    /// With every problem at once: unreadable files, unknown keys, values that cannot be read.
+    /// With every problem at once: an unreadable file of settings, unknown keys, values that cannot be read. A secret's
+    /// file that cannot be read is a matter of [`Config::check`].
     pub fn load(sources: ConfigSources) -> Result<Self, ConfigError> {
         let mut layers = Layers::default();
         let mut file = Layers::default();
         if let Some(path) = sources.chosen_file() {
             file.read_file(&path);
         }
+        file.settle();
         let mut explicit = Layers::default();
         explicit.read_variables(&sources.env);
-        explicit.read_overrides(&sources.overrides);
+        explicit.settle();
+        let mut flags = Layers::default();
+        flags.read_overrides(&sources.overrides);
+        flags.settle();
+        explicit.add(flags);
         let aliases = aliases(&sources.env, &file, &explicit);
         for layer in [file, aliases, explicit] {
-            layers.settings.extend(layer.settings);
-            layers.problems.extend(layer.problems);
+            layers.add(layer);
         }
         complete_redis(&sources.env, &mut layers);
-        let Layers { settings, mut problems } = layers;
+        let Layers { settings, mut problems, unreadable, .. } = layers;
         let config = assemble(&derived(&settings), &settings, &mut problems);
         match config {
             Some(mut config) if problems.is_empty() => {
                 config.origins = settings.into_iter().map(|setting| (setting.key, setting.origin)).collect();
+                config.unreadable = unreadable;
                 Ok(config)
             }
             _ => {
@@ -111,6 +121,32 @@ impl Config {
 }
 
 impl Layers {
+    /// Puts a later layer on top. A file that cannot be read does not matter for a key that the later layer sets.
+    fn add(&mut self, later: Self) {
+        self.unreadable.retain(|problem| later.latest(&problem.field).is_none());
+        self.unreadable.extend(later.unreadable);
+        self.settings.extend(later.settings);
+        self.problems.extend(later.problems);
+    }
+
+    /// Takes the secrets from files among the settings. A layer that also has the secret itself contradicts itself.
+    fn settle(&mut self) {
+        let unreadable = self.unreadable.iter().map(|problem| problem.field.clone());
+        let from_files: Vec<String> =
+            self.files.iter().map(|setting| setting.key.clone()).chain(unreadable).collect();
+        for key in from_files {
+            let Some(setting) = self.settings.iter().find(|setting| setting.key == key) else { continue };
+            if matches!(&setting.value.kind, ValueKind::String(text) if text.is_empty()) {
+                self.settings.retain(|setting| setting.key != key);
+                continue;
+            }
+            let why = format!("`{key}` and `{key}_file` are both set");
+            let origin = setting.origin.clone();
+            self.problem(&key, &origin, why, "remove one of them".to_owned());
+        }
+        self.settings.append(&mut self.files);
+    }
+
     fn latest(&self, key: &str) -> Option<&Value> {
         self.settings.iter().rev().find(|setting| setting.key == key).map(|setting| &setting.value)
     }
@@ -202,8 +238,16 @@ impl Layers {
 
     fn read_secret(&mut self, key: &str, path: &str, origin: &str) {
         match secret_files::read(path) {
-            Ok(text) => self.set(key, Value::from(text), origin),
-            Err(why) => self.problem(key, origin, why, "name a readable file".to_owned()),
+            Ok(text) => {
+                let (key, origin) = (key.to_owned(), origin.to_owned());
+                self.files.push(Setting { key, value: Value::from(text), origin });
+            }
+            Err(why) => self.unreadable.push(Problem {
+                field: key.to_owned(),
+                source: origin.to_owned(),
+                why,
+                fix: "name a readable file".to_owned(),
+            }),
         }
     }
 
@@ -276,13 +320,13 @@ fn aliases(env: &BTreeMap<String, String>, file: &Layers, explicit: &Layers) -> 
         },
     };
     let reviewer = text("jira.reviewer");
-    let mut problems = Vec::new();
     let choices = Choices { queue, provider, reviewer: reviewer.as_deref() };
-    let found = alias::settings(env, &choices, &mut problems);
+    let alias::Found { settings, mut problems, unreadable } = alias::settings(env, &choices);
     // A key that our own variable sets is settled: what its aliases say does not matter.
     problems.retain(|problem| explicit.latest(&problem.field).is_none());
     layers.problems = problems;
-    for alias in found {
+    layers.unreadable = unreadable;
+    for alias in settings {
         let origin = format!("environment variable `{}`", alias.variable);
         layers.set(alias.key, Value::from(alias.text), &origin);
     }

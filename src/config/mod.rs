@@ -65,4 +65,7 @@ pub struct Config {
     /// Where each key that is set is from, in words.
     #[serde(skip)]
     origins: BTreeMap<String, String>,
+    /// Secrets whose files cannot be read: problems for whoever needs them.
+    #[serde(skip)]
+    unreadable: Vec<Problem>,
 }

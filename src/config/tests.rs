@@ -491,7 +491,11 @@ mod secret_values {
 
     #[test]
     fn in_unreadable_or_empty_files_are_errors_that_name_variable_and_file() {
-        let text = problems_of_env(&[("GIT_TOKEN_FILE", "/nowhere/token")]);
+        let without_token: Vec<_> =
+            WORKER.iter().copied().filter(|(name, _)| *name != "GITHUB_TOKEN").collect();
+        let config = from_env(&[&without_token[..], &[("GIT_TOKEN_FILE", "/nowhere/token")]].concat());
+        assert_eq!(broken(&config, Needs::Worker), ["github.token"]);
+        let text = config.check(Needs::Worker).unwrap_err().to_string();
         assert!(
             text.contains("github.token")
                 && text.contains("GIT_TOKEN_FILE")
@@ -499,8 +503,54 @@ mod secret_values {
             "{text}"
         );
         let (_directory, path) = file("\n");
-        let text = problems_of_env(&[("JIRA_AGENT__MODEL__API_KEY_FILE", &path.to_string_lossy())]);
+        let config = worker_with(&[("JIRA_AGENT__MODEL__API_KEY_FILE", &path.to_string_lossy())]);
+        let text = config.check(Needs::Worker).unwrap_err().to_string();
         assert!(text.contains("is empty"), "{text}");
+    }
+
+    #[test]
+    fn that_cannot_be_read_matter_only_to_those_who_use_them() {
+        let config = from_env(&[
+            ("JIRA_URL", "https://acme.atlassian.net"),
+            ("JIRA_EMAIL", "agent@acme.example"),
+            ("JIRA_TOKEN_FILE", "/nowhere/jira"),
+            ("GITHUB_TOKEN_FILE", "/nowhere/github"),
+            ("ANTHROPIC_API_KEY_FILE", "/nowhere/model"),
+        ]);
+        let on = |jira, github| Needs::Tickets { jira, github };
+        assert_eq!(broken(&config, Needs::Enqueue), Vec::<String>::new());
+        assert_eq!(broken(&config, Needs::Demo), Vec::<String>::new());
+        assert_eq!(broken(&config, on(true, false)), ["jira.token"]);
+        assert_eq!(broken(&config, on(false, true)), ["github.token"]);
+        let worker = broken(&config, Needs::Worker);
+        for field in ["jira.token", "github.token", "model.api_key"] {
+            assert_eq!(worker.iter().filter(|name| *name == field).count(), 1, "{field}: {worker:?}");
+        }
+        let queue = from_env(&[("AMQP_URL_FILE", "/nowhere/queue")]);
+        assert_eq!(broken(&queue, Needs::Enqueue), ["queue.url"]);
+    }
+
+    #[test]
+    fn that_cannot_be_read_do_not_matter_where_a_later_layer_sets_them() {
+        let text = "[github]\ntoken_file = '/nowhere/token'";
+        let changes = [("GITHUB_TOKEN", "t0ken")];
+        from_file(text, &changes).unwrap().check(Needs::Tickets { jira: false, github: true }).unwrap();
+    }
+
+    #[test]
+    fn given_twice_in_one_place_are_a_conflict() {
+        let (_directory, path) = file("s3cret-token\n");
+        let path = path.to_string_lossy();
+        for second in [&*path, "/nowhere"] {
+            let text = format!("[github]\ntoken = 'other'\ntoken_file = '{second}'");
+            let error = from_file(&text, &[]).unwrap_err().to_string();
+            assert!(error.contains("`github.token` and `github.token_file` are both set"), "{error}");
+            assert!(!error.contains("other"), "{error}");
+        }
+        let variables = [("JIRA_AGENT__GITHUB__TOKEN", "a"), ("JIRA_AGENT__GITHUB__TOKEN_FILE", &*path)];
+        assert!(problems_of_env(&variables).contains("remove one of them"));
+        let empty = from_file(&format!("[github]\ntoken = ''\ntoken_file = '{path}'"), &[]).unwrap();
+        assert_eq!(empty.github.token.expose(), "s3cret-token");
     }
 
     #[test]
@@ -695,6 +745,7 @@ mod rules {
     fn enqueue_needs_the_queue_and_nothing_else() {
         let elsewhere = [("JIRA_AGENT__WORKER__MAX_ATTEMPTS", "0"), ("JIRA_AGENT__GIT__JIRA_BRANCH", "x")];
         from_env(&elsewhere).check(Needs::Enqueue).unwrap();
+        from_env(&elsewhere).check(Needs::Tickets { jira: false, github: false }).unwrap();
         assert_eq!(broken(&from_env(&[("AMQP_URL", "host:5672")]), Needs::Enqueue), ["queue.url"]);
     }
 }

@@ -15,14 +15,39 @@ use crate::secret::Secret;
 /// What a program is about to do, which decides what has to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Reach the queue and nothing else: `enqueue`, `topology`.
+    /// Reach the queue and nothing else: `enqueue`, `topology`, `dead-letters`.
     Enqueue,
+    /// Write on tickets, and reach the queue: `runs cancel`.
+    Tickets {
+        /// Whether one of them is in Jira.
+        jira: bool,
+        /// Whether one of them is on GitHub.
+        github: bool,
+    },
     /// Take tasks from the queue and work on them: `run`.
     Worker,
     /// Work on one ticket without a queue: `ticket KEY`.
     Ticket,
     /// Nothing from outside: `demo`.
     Demo,
+}
+
+impl Needs {
+    /// Whether this secret is used.
+    fn uses(self, secret: &str) -> bool {
+        match self {
+            Self::Enqueue => secret == "queue.url",
+            Self::Tickets { jira, github } => match secret {
+                "queue.url" | "http.proxy" => true,
+                "jira.token" => jira,
+                "github.token" => github,
+                _ => false,
+            },
+            Self::Worker => true,
+            Self::Ticket => !secret.starts_with("queue."),
+            Self::Demo => false,
+        }
+    }
 }
 
 impl Config {
@@ -33,16 +58,21 @@ impl Config {
     pub fn check(&self, needs: Needs) -> Result<(), ConfigError> {
         let mut check = Check { config: self, problems: Vec::new() };
         check.log();
-        if matches!(needs, Needs::Enqueue | Needs::Worker) {
+        if matches!(needs, Needs::Enqueue | Needs::Tickets { .. } | Needs::Worker) {
             check.queue();
         }
         if needs != Needs::Enqueue {
             check.jira();
             check.github();
+            check.http();
+        }
+        if let Needs::Tickets { jira, github } = needs {
+            check.accounts(jira, github);
+        }
+        if matches!(needs, Needs::Worker | Needs::Ticket | Needs::Demo) {
             check.model();
             check.worker();
             check.git();
-            check.http();
             check.routes();
         }
         if matches!(needs, Needs::Worker | Needs::Ticket) {
@@ -51,6 +81,7 @@ impl Config {
         if needs == Needs::Worker {
             check.deadline();
         }
+        check.secrets(needs);
         ConfigError::unless_none(check.problems, ())
     }
 }
@@ -65,6 +96,14 @@ impl Check<'_> {
         if !holds {
             let source = self.config.origin(field).to_owned();
             self.problems.push(Problem { field: field.to_owned(), source, why: why.into(), fix: fix.into() });
+        }
+    }
+
+    /// Secrets whose files cannot be read; that they are not set needs no saying then.
+    fn secrets(&mut self, needs: Needs) {
+        for problem in self.config.unreadable.iter().filter(|problem| needs.uses(&problem.field)) {
+            self.problems.retain(|other| other.field != problem.field);
+            self.problems.push(problem.clone());
         }
     }
 
@@ -346,6 +385,16 @@ impl Check<'_> {
         let why = format!("it is not set, and `{provider}` asks for one");
         let fix = format!("set {usual}, or choose another with {}", variable("model.provider"));
         self.require(!model.api_key.is_empty(), "model.api_key", why, fix);
+    }
+
+    /// The accounts that write on tickets.
+    fn accounts(&mut self, jira: bool, github: bool) {
+        if jira {
+            self.jira_account(&self.config.jira, true);
+        }
+        if github {
+            self.present(!self.config.github.token.is_empty(), "github.token", "GITHUB_TOKEN");
+        }
     }
 
     /// Address, account and token of Jira: all or none; all when a route asks for a Jira ticket.

@@ -39,6 +39,14 @@ impl CommentMarker {
         &self.round
     }
 
+    /// Reads what [`CommentMarker::key`] wrote.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        let (kind, round) = key.split_once(':')?;
+        let marker = Self::new(kind, round);
+        (marker.key() == key).then_some(marker)
+    }
+
     /// `<kind>:<round>`.
     #[must_use]
     pub fn key(&self) -> String {
@@ -105,6 +113,8 @@ mod tests {
         let marker = CommentMarker::new("result", "01K9ZW4R7M1S8T3V5X7Z9B1D3F");
         assert_eq!(marker.to_string(), "jira-agent:result:01K9ZW4R7M1S8T3V5X7Z9B1D3F");
         assert_eq!(CommentMarker::new("fix-checks", "2").key(), "fix-checks:2");
+        assert_eq!(CommentMarker::from_key(&marker.key()), Some(marker));
+        assert_eq!(CommentMarker::from_key("no marker: at all -->"), None);
     }
 
     proptest! {

@@ -244,6 +244,11 @@ impl TaskBody {
         if task.mode == Some(Mode::Execute) && task.approval.is_none() {
             return Err(bad("approval", "mode execute needs the approved plan's commits"));
         }
+        // It may be published again, with an id: what fits now has to fit then.
+        let written = task.to_json().len();
+        if written > BODY_LIMIT {
+            return Err(RejectedBody::TooLarge(written));
+        }
         Ok(Self { task, had_id: id.is_some() })
     }
 }
@@ -380,6 +385,17 @@ mod tests {
         let parsed = parse(body).unwrap();
         assert!(parsed.had_id);
         assert_eq!(parsed.task.approval.unwrap().by.as_str(), "dev2");
+    }
+
+    #[test]
+    fn a_body_that_would_be_too_large_with_an_id_is_refused() {
+        let body = |id: usize| {
+            format!(r#"{{"issue_id":"PROJ-1","trigger":{{"kind":"cli","id":"{}"}}}}"#, "x".repeat(id))
+        };
+        assert!(body(BODY_LIMIT - 60).len() < BODY_LIMIT);
+        assert!(matches!(parse(&body(BODY_LIMIT - 60)), Err(RejectedBody::TooLarge(_))));
+        let written = parse(&body(BODY_LIMIT - 600)).unwrap().task.to_json();
+        assert!(TaskBody::parse(&written).is_ok());
     }
 
     #[test]

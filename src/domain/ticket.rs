@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, EventKind, TaskId, TicketKey};
+use super::{AccountId, CommentMarker, EventKind, TaskId, TicketKey};
 
 /// A Jira or GitHub issue, read afresh at the start of every attempt. All texts are Markdown.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Ticket {
     pub comments: Vec<Comment>,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// The markers of the comments that the product wrote.
+    pub own_comments: Vec<CommentMarker>,
     /// What earlier runs left on it.
     pub memory: TicketMemory,
 }
@@ -73,8 +75,9 @@ pub struct TicketMemory {
     /// The time of the newest input a finished run has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Timestamp>,
-    /// A request to cancel what is queued or running.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// A request to cancel what is queued or running. It has a place of its own on the ticket, because this memory is
+    /// replaced as a whole: reading fills it in, writing leaves it alone.
+    #[serde(skip)]
     pub cancel: Option<CancelRequest>,
     /// What this version does not know.
     #[serde(flatten)]
@@ -124,7 +127,8 @@ impl RunMark {
     }
 }
 
-/// Somebody asked for runs of this ticket to stop.
+/// Somebody asked for runs of this ticket to stop: the Jira issue property `jira-agent-cancel`, or the hidden part of our
+/// comment of kind `cancel` on GitHub. The newest request stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
     /// Who.
@@ -152,6 +156,13 @@ mod tests {
         assert_eq!(memory.runs.len(), TicketMemory::KEPT_RUNS);
         assert!(memory.end_of(runs[29]).is_some() && memory.end_of(runs[9]).is_none());
         assert!(serde_json::to_string(&memory).unwrap().contains("future"));
+    }
+
+    #[test]
+    fn a_cancel_request_is_never_written_with_the_memory() {
+        let cancel = CancelRequest { by: "ann".parse().unwrap(), at: Timestamp::UNIX_EPOCH };
+        let memory = TicketMemory { cancel: Some(cancel), ..TicketMemory::default() };
+        assert_eq!(serde_json::to_string(&memory).unwrap(), "{}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::call::on;
 use super::comments::{by, unix};
 use super::memory::memory;
 use super::{GitHub, GitHubError, wire};
-use crate::domain::{AccountId, Comment, RepoSlug, Ticket, TicketKey};
+use crate::domain::{AccountId, Comment, CommentMarker, RepoSlug, Ticket, TicketKey};
 
 /// What a number of a repository is.
 #[derive(Debug, Clone)]
@@ -43,6 +43,7 @@ impl GitHub {
         let login = self.user().await?;
         let comments = self.comments(repository, number).await?;
         let memory = memory(&comments, &login);
+        let own_comments = comments.iter().filter(|comment| by(comment, &login)).filter_map(marker).collect();
         let people = comments.iter().filter(|comment| !is_ours(comment, &login));
         let key = TicketKey::GitHub { repository: repository.clone(), number };
         Ok(IssueOutcome::Ticket(Box::new(Ticket {
@@ -58,6 +59,7 @@ impl GitHub {
             kind: issue.kind.map(|kind| kind.name).unwrap_or_default(),
             comments: people.filter_map(comment).collect(),
             updated_at,
+            own_comments,
             memory,
         })))
     }
@@ -109,12 +111,18 @@ impl GitHub {
 
 /// Whether the product wrote it: by our login and with a marker. The login alone may be a person's, who uses their
 /// own token.
-fn is_ours(comment: &wire::Comment, login: &AccountId) -> bool {
+pub(super) fn is_ours(comment: &wire::Comment, login: &AccountId) -> bool {
     by(comment, login) && comment.body.trim_start().starts_with("<!-- jira-agent:")
 }
 
+/// What the first line of a comment says of it.
+fn marker(comment: &wire::Comment) -> Option<CommentMarker> {
+    let line = comment.body.lines().next()?.trim();
+    CommentMarker::from_key(line.strip_prefix("<!-- jira-agent:")?.strip_suffix(" -->")?)
+}
+
 /// `None` for a comment without a readable time, which GitHub does not send.
-fn comment(comment: &wire::Comment) -> Option<Comment> {
+pub(super) fn comment(comment: &wire::Comment) -> Option<Comment> {
     let created_at = comment.created_at.parse().ok()?;
     let author = comment.user.as_ref().and_then(wire::User::account);
     Some(Comment {

@@ -1,12 +1,14 @@
-//! What the product remembers on a GitHub issue: a comment of its own whose data people do not see.
+//! What the product remembers on a GitHub issue, and a request to cancel: each a comment of its own whose data people
+//! do not see.
 //!
-//! It is apart from the comments that report, so that neither write can undo the other.
+//! The memory is apart from the comments that report, so that neither write can undo the other.
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::comments::{first_line, is_own};
 use super::{GitHub, GitHubError, wire};
-use crate::domain::{AccountId, CommentMarker, RepoSlug, TicketMemory};
+use crate::domain::{AccountId, CancelRequest, CommentMarker, RepoSlug, TicketMemory};
 
 /// The longest data that are written, in characters, as in a Jira property.
 const LIMIT: usize = 32_768;
@@ -49,12 +51,35 @@ impl GitHub {
             return Err(invalid(format!("it has {length} characters of at most {LIMIT}")));
         }
         let body = format!("{hidden}\n{WORDS}");
-        self.upsert_comment(repository, number, &marker(), &body).await.map(|_| ())
+        self.upsert_comment(repository, number, &memory_marker(), &body).await.map(|_| ())
+    }
+
+    /// Asks for the runs of the issue to stop, in the place of an earlier request.
+    ///
+    /// # Errors
+    /// See [`GitHubError`].
+    pub async fn request_cancel(
+        &self,
+        repository: &RepoSlug,
+        number: u64,
+        request: &CancelRequest,
+    ) -> Result<(), GitHubError> {
+        // In a code span nothing is a mention or a link.
+        let by = request.by.as_str().replace('`', "'");
+        let at = request.at.strftime("%Y-%m-%d %H:%M:%S UTC");
+        let words =
+            format!("`{by}` asked jira-agent at {at} to stop what was asked for until then on this issue.");
+        let body = format!("{}\n{words}", hide(&json!(request)));
+        self.upsert_comment(repository, number, &cancel_marker(), &body).await.map(|_| ())
     }
 }
 
-fn marker() -> CommentMarker {
+fn memory_marker() -> CommentMarker {
     CommentMarker::new("memory", "0")
+}
+
+fn cancel_marker() -> CommentMarker {
+    CommentMarker::new("cancel", "0")
 }
 
 /// The data as an HTML comment. In JSON `<` and `>` stand in texts alone, where they can be escaped.
@@ -63,23 +88,30 @@ fn hide(data: &Value) -> String {
     format!("{OPEN}{json}{CLOSE}")
 }
 
-/// The memory in our oldest comment that has one. People may have edited it.
+/// The memory in our comments, and the request to cancel.
 pub(super) fn memory(comments: &[wire::Comment], login: &AccountId) -> TicketMemory {
-    let first_line = first_line(&marker());
-    let own = comments.iter().find(|comment| is_own(comment, login, &first_line));
-    let Some(comment) = own else {
-        return TicketMemory::default();
-    };
+    let memory: Option<TicketMemory> = data(comments, login, &memory_marker());
+    TicketMemory { cancel: data(comments, login, &cancel_marker()), ..memory.unwrap_or_default() }
+}
+
+/// The data in our oldest comment with the marker. People may have edited it: what cannot be read counts as nothing.
+fn data<T: DeserializeOwned>(
+    comments: &[wire::Comment],
+    login: &AccountId,
+    marker: &CommentMarker,
+) -> Option<T> {
+    let (kind, first_line) = (marker.kind(), first_line(marker));
+    let comment = comments.iter().find(|comment| is_own(comment, login, &first_line))?;
     let data = comment.body.lines().find_map(|line| line.trim().strip_prefix(OPEN)?.strip_suffix(CLOSE));
     match data.map(serde_json::from_str) {
-        Some(Ok(memory)) => memory,
+        Some(Ok(data)) => Some(data),
         Some(Err(error)) => {
-            tracing::warn!(comment.id = comment.id, %error, "the memory in our comment cannot be read and is ignored");
-            TicketMemory::default()
+            tracing::warn!(comment.id = comment.id, %error, "the {kind} in our comment cannot be read and is ignored");
+            None
         }
         None => {
-            tracing::warn!(comment.id = comment.id, "our memory comment has no data and is ignored");
-            TicketMemory::default()
+            tracing::warn!(comment.id = comment.id, "our {kind} comment has no data and is ignored");
+            None
         }
     }
 }

@@ -5,6 +5,8 @@
 mod call;
 mod comments;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod issues;
 mod limits;
 mod memory;

@@ -258,7 +258,7 @@ fn one(method: Method, repository: &RepoSlug, number: u64, grant: &'static str) 
         .at(["pulls".to_owned(), number.to_string()])
 }
 
-fn pull_request(call: &Call, pull: wire::Pull) -> Result<PullRequest, GitHubError> {
+pub(super) fn pull_request(call: &Call, pull: wire::Pull) -> Result<PullRequest, GitHubError> {
     let odd = |what: &str, value: &str| GitHubError::unexpected(call, format!("its {what} is `{value}`"));
     let branch = |name: &str| name.parse().map_err(|_| odd("branch", name));
     if pull.number == 0 {

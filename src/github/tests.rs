@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{BranchName, CommentMarker, TicketMemory};
+use crate::domain::{BranchName, CancelRequest, CommentMarker, TicketMemory};
 use crate::testing::{Answer, Asked, http, json as answer, serve};
 
 const SHA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -328,6 +328,36 @@ async fn memory_lives_beside_the_reports_and_survives_edits_by_people() {
     assert_eq!(github.memory(&shop(), 7).await.unwrap(), TicketMemory::default());
     github.write_memory(&shop(), 7, &memory).await.unwrap();
     assert_eq!(github.memory(&shop(), 7).await.unwrap(), memory);
+}
+
+#[tokio::test]
+async fn a_cancel_request_is_a_comment_of_its_own_and_the_newest_stands() {
+    let fixture = Fixture::new(Host::default()).await;
+    let github = &fixture.github;
+    let cancel =
+        |by: &str| CancelRequest { by: by.parse().unwrap(), at: "2026-01-30T12:00:00Z".parse().unwrap() };
+    github.write_memory(&shop(), 7, &TicketMemory::default()).await.unwrap();
+    github.request_cancel(&shop(), 7, &cancel("ann")).await.unwrap();
+    github.request_cancel(&shop(), 7, &cancel("b`en")).await.unwrap();
+    github.write_memory(&shop(), 7, &TicketMemory::default()).await.unwrap();
+    let bodies = fixture.bodies();
+    assert_eq!(bodies.len(), 2, "{bodies:?}");
+    assert!(
+        bodies[1].ends_with(
+            "`b'en` asked jira-agent at 2026-01-30 12:00:00 UTC to stop what was asked for until \
+        then on this issue."
+        ),
+        "{bodies:?}"
+    );
+    assert_eq!(github.memory(&shop(), 7).await.unwrap().cancel, Some(cancel("b`en")));
+    let IssueOutcome::Ticket(ticket) = github.issue(&shop(), 7).await.unwrap() else {
+        panic!("not a ticket")
+    };
+    assert_eq!((ticket.memory.cancel, ticket.comments.len()), (Some(cancel("b`en")), 0));
+    let own = ["memory", "cancel"].map(|kind| CommentMarker::new(kind, "0"));
+    assert_eq!(ticket.own_comments, own);
+    fixture.host.lock().unwrap().comments[1]["body"] = json!("<!-- jira-agent:cancel:0 -->\nI broke it");
+    assert_eq!(github.memory(&shop(), 7).await.unwrap().cancel, None);
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! A ticket as a run reads it, and what the product remembers on it.
 
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Jira, JiraError, PROPERTY, adf, wire};
-use crate::domain::{AccountId, Comment, CommentId, IssueKey, Ticket, TicketKey, TicketMemory};
+use super::{CANCEL_PROPERTY, Jira, JiraError, PROPERTY, adf, wire};
+use crate::domain::{
+    AccountId, CancelRequest, Comment, CommentId, CommentMarker, IssueKey, Ticket, TicketKey, TicketMemory,
+};
 use crate::rest::Call;
 
 /// The longest value of an issue property, in characters.
@@ -18,12 +21,13 @@ impl Jira {
     /// # Errors
     /// See [`JiraError`].
     pub async fn issue(&self, key: &IssueKey) -> Result<Ticket, JiraError> {
-        let call = issue_call(key, FIELDS).query("properties", PROPERTY);
+        let call = remembered(issue_call(key, FIELDS));
         let issue: wire::Issue = self.read(&call).await?;
         let fields = issue.fields;
         let updated_at = wire::moment(&fields.updated)
             .ok_or_else(|| JiraError::unexpected(&call, format!("its `updated` is `{}`", fields.updated)))?;
         let comments = self.comments(key).await?;
+        let own_comments = comments.iter().filter_map(marker).collect();
         let people = comments.iter().filter(|comment| !self.is_ours(comment));
         let mut comments: Vec<Comment> = people.filter_map(comment).collect();
         comments.sort_by_key(|comment| (comment.created_at, comment.id.parse::<CommentId>().ok()));
@@ -40,6 +44,7 @@ impl Jira {
             kind: fields.issuetype.name,
             comments,
             updated_at,
+            own_comments,
             memory: memory(key, &issue.properties),
         })
     }
@@ -49,7 +54,7 @@ impl Jira {
     /// # Errors
     /// See [`JiraError`].
     pub async fn memory(&self, key: &IssueKey) -> Result<TicketMemory, JiraError> {
-        let issue: wire::Issue = self.read(&issue_call(key, "updated").query("properties", PROPERTY)).await?;
+        let issue: wire::Issue = self.read(&remembered(issue_call(key, "updated"))).await?;
         Ok(memory(key, &issue.properties))
     }
 
@@ -66,8 +71,21 @@ impl Jira {
         if length > PROPERTY_LIMIT {
             return Err(invalid(format!("it has {length} characters, Jira stores {PROPERTY_LIMIT}")));
         }
+        self.write_property(key, PROPERTY, value).await
+    }
+
+    /// Asks for the runs of the ticket to stop, in the place of an earlier request.
+    ///
+    /// # Errors
+    /// See [`JiraError`].
+    pub async fn request_cancel(&self, key: &IssueKey, request: &CancelRequest) -> Result<(), JiraError> {
+        self.write_property(key, CANCEL_PROPERTY, json!(request)).await
+    }
+
+    async fn write_property(&self, key: &IssueKey, name: &str, value: Value) -> Result<(), JiraError> {
+        let what = format!("the property {name} of {key}");
         let call = Call::new(Method::PUT, what, "the permission Edit issues (scope write:jira-work)")
-            .at(["issue", &key.to_string(), "properties", PROPERTY])
+            .at(["issue", &key.to_string(), "properties", name])
             .json(value);
         self.send(&call).await.map(|_| ())
     }
@@ -126,7 +144,7 @@ pub(super) fn issue_call(key: &IssueKey, fields: &str) -> Call {
 }
 
 /// `None` for a comment without a readable time, which no version of Jira sends.
-fn comment(comment: &wire::Comment) -> Option<Comment> {
+pub(super) fn comment(comment: &wire::Comment) -> Option<Comment> {
     let created_at = wire::moment(&comment.created)?;
     let author = comment.author.as_ref();
     Some(Comment {
@@ -139,12 +157,28 @@ fn comment(comment: &wire::Comment) -> Option<Comment> {
     })
 }
 
-fn memory(key: &IssueKey, properties: &Value) -> TicketMemory {
-    match &properties[PROPERTY] {
-        Value::Null => TicketMemory::default(),
-        value => serde_json::from_value(value.clone()).unwrap_or_else(|error| {
-            tracing::warn!(ticket.key = %key, %error, "the issue property {PROPERTY} cannot be read and is ignored");
-            TicketMemory::default()
-        }),
-    }
+/// The same with what is remembered on the issue.
+fn remembered(call: Call) -> Call {
+    call.query("properties", format!("{PROPERTY},{CANCEL_PROPERTY}"))
+}
+
+/// What our property on a comment says of it.
+fn marker(comment: &wire::Comment) -> Option<CommentMarker> {
+    let property = comment.properties.iter().find(|property| property.key == PROPERTY)?;
+    CommentMarker::from_key(property.value["marker"].as_str()?)
+}
+
+pub(super) fn memory(key: &IssueKey, properties: &Value) -> TicketMemory {
+    let memory: Option<TicketMemory> = property(key, properties, PROPERTY);
+    TicketMemory { cancel: property(key, properties, CANCEL_PROPERTY), ..memory.unwrap_or_default() }
+}
+
+/// A property's value; one that cannot be read counts as none.
+fn property<T: DeserializeOwned>(key: &IssueKey, properties: &Value, name: &str) -> Option<T> {
+    let value = properties.get(name).filter(|value| !value.is_null())?;
+    let read = T::deserialize(value);
+    read.inspect_err(|error| {
+        tracing::warn!(ticket.key = %key, %error, "the issue property {name} cannot be read and is ignored");
+    })
+    .ok()
 }

@@ -7,6 +7,8 @@ pub mod adf;
 mod call;
 mod comments;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod issue;
 mod links;
 mod search;
@@ -37,6 +39,9 @@ pub use transitions::{MoveOutcome, RequiredField, Transition};
 
 /// The key under which the product keeps its properties on issues and comments.
 const PROPERTY: &str = "jira-agent";
+
+/// The key of the issue property with a request to cancel.
+const CANCEL_PROPERTY: &str = "jira-agent-cancel";
 
 /// One Jira site. Clones share everything.
 #[derive(Debug, Clone)]

@@ -67,7 +67,7 @@ impl Jira {
     }
 }
 
-fn found_issue(issue: wire::Issue) -> Option<FoundIssue> {
+pub(super) fn found_issue(issue: wire::Issue) -> Option<FoundIssue> {
     Some(FoundIssue {
         key: issue.key.parse().ok()?,
         id: issue.id,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{CommentMarker, RunMark, TaskId, TicketMemory};
+use crate::domain::{CancelRequest, CommentMarker, RunMark, TaskId, TicketMemory};
 use crate::testing::{Answer, Asked, http, json as answer, serve};
 
 const BOT: &str = "bot-1";
@@ -25,6 +25,7 @@ struct Site {
     comments: Vec<Value>,
     next_id: u64,
     property: Value,
+    cancel: Value,
     state: String,
     transitions: Value,
     faults: VecDeque<Fault>,
@@ -84,6 +85,10 @@ impl Site {
                 self.property = asked.body.clone();
                 answer(201, Value::Null)
             }
+            ("PUT", ["issue", "PROJ-1", "properties", "jira-agent-cancel"]) => {
+                self.cancel = asked.body.clone();
+                answer(201, Value::Null)
+            }
             ("GET", ["issue", "PROJ-1", "transitions"]) => {
                 answer(200, json!({"transitions": self.transitions}))
             }
@@ -132,7 +137,7 @@ impl Site {
                 "updated": "2026-01-30T12:00:00.000+0000",
                 "customfield_7": "set",
             },
-            "properties": {"jira-agent": self.property},
+            "properties": {"jira-agent": self.property, "jira-agent-cancel": self.cancel},
         })
     }
 
@@ -235,6 +240,23 @@ async fn a_ticket_is_read_with_all_comments_of_people_and_without_ours() {
     let comments: Vec<(&str, bool)> =
         ticket.comments.iter().map(|comment| (comment.body.as_str(), comment.author.is_some())).collect();
     assert_eq!(comments, [("first", true), ("h1. wiki", false), ("last", true)]);
+}
+
+#[tokio::test]
+async fn a_cancel_request_has_a_place_of_its_own_and_the_newest_stands() {
+    let fixture = Fixture::new(Site::default()).await;
+    let cancel =
+        |by: &str| CancelRequest { by: by.parse().unwrap(), at: "2026-01-30T12:00:00Z".parse().unwrap() };
+    fixture.jira.request_cancel(&key(), &cancel("ann")).await.unwrap();
+    fixture.jira.request_cancel(&key(), &cancel("ben")).await.unwrap();
+    let mut memory = fixture.jira.memory(&key()).await.unwrap();
+    assert_eq!(memory.cancel, Some(cancel("ben")));
+    // A run that read the ticket before somebody asked does not undo the request.
+    memory.cancel = None;
+    fixture.jira.write_memory(&key(), &memory).await.unwrap();
+    assert_eq!(fixture.jira.issue(&key()).await.unwrap().memory.cancel, Some(cancel("ben")));
+    fixture.site.lock().unwrap().cancel = json!({"by": []});
+    assert_eq!(fixture.jira.memory(&key()).await.unwrap(), memory, "garbage counts as no request");
 }
 
 #[tokio::test]

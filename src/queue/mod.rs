@@ -222,7 +222,8 @@ impl DeliveryInfo {
     #[must_use]
     pub fn is_first(&self) -> bool {
         let Self { attempt, waits, crashes, delivery_count, redelivered, .. } = *self;
-        attempt == 1 && waits == 0 && crashes == 0 && delivery_count == 0 && !redelivered
+        let counted = attempt > 1 || waits > 0 || crashes > 0 || delivery_count > 0;
+        !counted && !redelivered && self.replayed_by.is_none()
     }
 
     /// The counters of this delivery.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use jira_agent::output;
-use jira_agent_worker::app::status_of;
+use jira_agent::program::status_of;
 use jira_agent_worker::git::transfer_main;
 
 use cli::{Cli, Command};

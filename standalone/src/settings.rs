@@ -2,9 +2,9 @@
 
 use jira_agent::config::{Config, ConfigSources};
 use jira_agent::exit::ExitStatus;
+use jira_agent::program::status_of;
 use jira_agent::redact::Redactor;
 use jira_agent::{output, telemetry};
-use jira_agent_worker::app::status_of;
 
 use crate::cli::SettingsArgs;
 

@@ -1,17 +1,15 @@
 //! `up`: everything that one machine needs, in one process.
 
-use std::sync::Arc;
-
 use jira_agent::config::{Config, Needs, QueueKind};
 use jira_agent::exit::ExitStatus;
 use jira_agent::output::note;
+use jira_agent::queue::QueueError;
 use jira_agent::queue::sqlite::Place;
-use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
 use jira_agent_worker::app;
 use jira_agent_worker::consumer::{Until, Worker};
-use jira_agent_worker::services::Services;
+use jira_agent_worker::probe::Probe;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,11 +35,14 @@ async fn up(args: &UpArgs, config: Config, redactor: Redactor) -> anyhow::Result
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = app::build(config, redactor, CancellationToken::new())?;
     app::sweep(&services).await;
-    let queue = queue::connect(&services.config.queue, "jira-agent up").await?;
+    let queue = app::open_queue(&services, "jira-agent up", shutdown.token()).await?;
     say(args, &services.config)?;
+    let probe = Probe::new(services.clone(), shutdown.token());
+    let _server = app::serve(&services.config.worker.listen, probe.clone()).await;
     let mut parts = JoinSet::new();
     for _ in 0..args.workers {
-        parts.spawn(work(services.clone(), queue.clone(), shutdown.token()));
+        let worker = Worker::new(services.clone(), queue.clone(), shutdown.token()).probed(probe.clone());
+        parts.spawn(work(worker));
     }
     let ended = all(parts, &shutdown).await;
     queue.close().await;
@@ -50,12 +51,8 @@ async fn up(args: &UpArgs, config: Config, redactor: Redactor) -> anyhow::Result
     Ok(ExitStatus::Done)
 }
 
-async fn work(
-    services: Arc<Services>,
-    queue: Arc<dyn TaskQueue>,
-    shutdown: CancellationToken,
-) -> Result<(), QueueError> {
-    Worker::new(services, queue, shutdown).run(Until::default()).await.map(|_| ())
+async fn work(worker: Worker) -> Result<(), QueueError> {
+    worker.run(Until::default()).await.map(|_| ())
 }
 
 /// Waits for every part. The first that fails ends the others, and its error is the answer.

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jira_agent::config::{Config, ConfigError, ConfigSources, Needs};
+use jira_agent::config::{Config, Needs};
 use jira_agent::domain::{EventKind, InvalidId, InvalidRepository, Outcome, Task};
 use jira_agent::exit::ExitStatus;
 use jira_agent::github::GitHub;
 use jira_agent::http::Http;
 use jira_agent::jira::Jira;
 use jira_agent::output;
+use jira_agent::program::{BadInput, Program};
 use jira_agent::queue::tiers::Tiers;
 use jira_agent::queue::{self, QueueError, TaskQueue};
 use jira_agent::redact::Redactor;
 use jira_agent::shutdown::Shutdown;
 use jira_agent::status::StatusServer;
-use jira_agent::telemetry;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ use crate::failure::{self, Failure};
 use crate::git::Transfers;
 use crate::metrics::Metrics;
 use crate::model::Model;
-use crate::offline::{self, BadInput};
+use crate::offline;
 use crate::pipeline::{self, Attempt};
 use crate::probe::Probe;
 use crate::recall::{Listener, Recall};
@@ -41,29 +41,9 @@ use jira_agent::tickets::Tickets;
 /// Runs the program.
 #[must_use]
 pub fn main(cli: Cli) -> ExitStatus {
-    match start(cli) {
-        Ok(status) => status,
-        Err(error) => {
-            output::note(&format!("jira-agent-worker: {error:#}"));
-            status_of(&error)
-        }
-    }
-}
-
-fn start(cli: Cli) -> anyhow::Result<ExitStatus> {
-    let config = Config::load(ConfigSources::from_process(cli.config.clone()))?;
-    if let Some(needs) = needs(&cli.command) {
-        config.check(needs)?;
-    }
-    let redactor = Redactor::new(config.secrets());
-    let _telemetry = telemetry::init(&config.log, redactor.clone())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let result = runtime.block_on(run(cli, config, redactor.clone()));
-    // A service's words may hold what they were sent.
-    Ok(result.unwrap_or_else(|error| {
-        output::note(&redactor.redact(&format!("jira-agent-worker: {error:#}")));
-        status_of(&error)
-    }))
+    let needs = needs(&cli.command);
+    let program = Program { name: "jira-agent-worker", config: cli.config.clone(), needs };
+    program.run(|config, redactor| run(cli, config, redactor))
 }
 
 fn needs(command: &Command) -> Option<Needs> {
@@ -118,11 +98,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
-    let queue = queue::connect(&services.config.queue, "jira-agent-worker").await?;
-    let (config, http) = (&services.config, Http::new(&services.config.http, shutdown.token())?);
-    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
-        tracing::info!("{words}");
-    }
+    let queue = open_queue(&services, "jira-agent-worker", shutdown.token()).await?;
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
@@ -140,6 +116,24 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     }
     stopped?;
     Ok(ExitStatus::Done)
+}
+
+/// The queue that the settings name, once it was looked whether it lets a run take its time.
+///
+/// # Errors
+/// When a setting cannot be used, or the queue is away or does not let runs take their time.
+pub async fn open_queue(
+    services: &Services,
+    name: &str,
+    cancel: CancellationToken,
+) -> anyhow::Result<Arc<dyn TaskQueue>> {
+    let config = &services.config;
+    let queue = queue::connect(&config.queue, name).await?;
+    let http = Http::new(&config.http, cancel)?;
+    for words in queue.preflight(&http, config.worker.run_deadline + config.time_to_end()).await? {
+        tracing::info!("{words}");
+    }
+    Ok(queue)
 }
 
 /// Serves probes and metrics where the settings say; a port that is taken is no reason not to work.
@@ -310,21 +304,4 @@ fn sentence(outcome: &Outcome) -> String {
         | Outcome::Superseded { reason } => format!("{}: {reason}", outcome.word()),
         Outcome::Cancelled { by } => format!("cancelled by {by}"),
     }
-}
-
-/// The exit code for what ended the program.
-#[must_use]
-pub fn status_of(error: &anyhow::Error) -> ExitStatus {
-    for cause in error.chain() {
-        if cause.is::<ConfigError>() {
-            return ExitStatus::Config;
-        }
-        if cause.is::<BadInput>() {
-            return ExitStatus::BadInput;
-        }
-        if let Some(error) = cause.downcast_ref::<QueueError>() {
-            return error.into();
-        }
-    }
-    ExitStatus::Failed
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use jira_agent::config::parse_duration;
 use jira_agent::domain::{BranchName, Mode, TaskId};
 use jira_agent::exit::EXIT_CODES;
+use jira_agent::program::DoctorArgs;
 
 /// Takes tickets from the queue and turns them into pull requests.
 #[derive(Debug, Parser)]
@@ -80,7 +82,7 @@ pub struct RunArgs {
     pub once: bool,
     /// Stop when nothing was delivered for this long, e.g. 90s, 30m; exit 69 when the broker was away all the time
     /// [default: wait for ever]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub idle_exit: Option<Duration>,
 }
 
@@ -141,18 +143,6 @@ pub struct ApplyArgs {
     /// Print one JSON document: the changed paths, and how many lines were added and removed
     #[arg(long)]
     pub json: bool,
-}
-
-/// `doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Print one JSON document
-    #[arg(long)]
-    pub json: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    jira_agent::config::parse_duration(text)
 }
 
 #[cfg(test)]

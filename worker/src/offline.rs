@@ -4,22 +4,17 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::Context as _;
 use jira_agent::config::Config;
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
+use jira_agent::program::BadInput;
 use serde_json::json;
 
 use crate::cli::{ApplyArgs, ContextArgs};
-use crate::edit::{self, Change, PathRules};
+use crate::edit::{self, PathRules};
 use crate::search::{self, Query};
 use crate::steps::context;
 use crate::tree::{DirTree, FileSource as _};
-
-/// Input that cannot be used: a directory that is none, a reply that does not apply.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadInput(pub String);
 
 /// Prints what the model would be shown.
 ///
@@ -42,7 +37,7 @@ pub fn context(args: &ContextArgs, config: &Config) -> anyhow::Result<ExitStatus
 /// Applies a reply to the directory. Every file counts as shown.
 ///
 /// # Errors
-/// When the reply does not apply; nothing is written then.
+/// When the reply does not apply or a file cannot be changed; nothing is written then.
 pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
     let tree = open(&args.tree)?;
     let reply = read(&args.reply)?;
@@ -62,13 +57,7 @@ pub fn apply(args: &ApplyArgs, config: &Config) -> anyhow::Result<ExitStatus> {
         }
     };
     if !args.dry_run {
-        for (path, change) in &patch.changes {
-            match change {
-                Change::Write { bytes, executable } => tree.write(path, bytes, *executable),
-                Change::Delete => tree.remove(path),
-            }
-            .with_context(|| format!("cannot change {path}"))?;
-        }
+        tree.apply(&patch.changes)?;
     }
     for warning in &patch.warnings {
         output::note(&format!("note: {warning}"));

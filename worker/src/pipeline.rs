@@ -57,7 +57,7 @@ pub async fn run(
         biased;
         request = recall.cancelled() => {
             let outcome = cancelled(request);
-            report::close(world, &key, &outcome, run).await?;
+            report::close(world, &key, &[], &outcome, run).await?;
             log.record(outcome.event(), outcome_data(&outcome)).await;
             return Ok(Attempt::Ended(outcome));
         }
@@ -72,8 +72,8 @@ pub async fn run(
             return Ok(Attempt::AlreadyEnded);
         }
         Claim::Busy => return Ok(Attempt::Busy),
-        Claim::End { outcome, lease } => {
-            report::close(world, &key, &outcome, run).await?;
+        Claim::End { outcome, own_comments, lease } => {
+            report::close(world, &key, &own_comments, &outcome, run).await?;
             log.record(outcome.event(), outcome_data(&outcome)).await;
             release(lease).await;
             return Ok(Attempt::Ended(outcome));
@@ -201,7 +201,14 @@ async fn work(
         remove(workspace).await;
         // What the ticket remembers stays as it is: this run has seen nothing that another one has not.
         let outcome = Outcome::Superseded { reason };
-        report::close(services, &claimed.task.ticket, &outcome, claimed.task.id).await?;
+        report::close(
+            services,
+            &claimed.task.ticket,
+            &claimed.ticket.own_comments,
+            &outcome,
+            claimed.task.id,
+        )
+        .await?;
         log.record(outcome.event(), outcome_data(&outcome)).await;
         return Ok(outcome);
     }
@@ -351,7 +358,7 @@ async fn conclude(
     outcome: Outcome,
     log: &mut RunLog,
 ) -> anyhow::Result<Outcome> {
-    report::tell(world, &claimed.task.ticket, &outcome, claimed.task.id).await?;
+    report::tell(world, &claimed.ticket.key, &claimed.ticket.own_comments, &outcome, claimed.task.id).await?;
     report::mark(world, claimed, &outcome).await?;
     log.record(outcome.event(), outcome_data(&outcome)).await;
     Ok(outcome)

@@ -1,11 +1,15 @@
 //! Where files come from: a commit, a directory, or memory.
 
+mod apply;
+
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, PermissionsExt as _};
+use cap_std::fs::{Dir, PermissionsExt as _};
+
+pub use apply::{ApplyError, Change};
 
 /// What an entry of a tree is, in git's sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,39 +142,6 @@ impl DirTree {
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(Self { root, entries })
     }
-
-    /// Writes a file whole, making its directories: first beside its place, then moved there, so that a reader sees
-    /// the old content or the new. The listing of [`FileSource::entries`] stays as it was.
-    ///
-    /// # Errors
-    /// When a directory or the file cannot be written, or the path leads out of the tree.
-    pub fn write(&self, path: &str, bytes: &[u8], executable: bool) -> io::Result<()> {
-        if let Some((parent, _)) = path.rsplit_once('/') {
-            self.root.create_dir_all(parent)?;
-        }
-        let beside = format!("{path}.jira-agent-new");
-        let mode = if executable { 0o755 } else { 0o644 };
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(mode);
-        let written = self
-            .root
-            .open_with(&beside, &options)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| self.root.rename(&beside, &self.root, path));
-        if written.is_err() {
-            // What went wrong is already known; that the half-written file stays too would add nothing.
-            let _ = self.root.remove_file(&beside);
-        }
-        written
-    }
-
-    /// Removes a file; its directories stay.
-    ///
-    /// # Errors
-    /// When it cannot be removed, or the path leads out of the tree.
-    pub fn remove(&self, path: &str) -> io::Result<()> {
-        self.root.remove_file(path)
-    }
 }
 
 impl FileSource for DirTree {
@@ -233,9 +204,10 @@ mod tests {
     #[test]
     fn a_directory_is_listed_without_git_and_with_what_its_entries_are() {
         let folder = tempfile::tempdir().unwrap();
-        let tree = DirTree::open(folder.path()).unwrap();
-        tree.write("src/run.sh", b"#!/bin/sh\n", true).unwrap();
-        tree.write("README.md", b"hello", false).unwrap();
+        let write = |text: &str, executable| Change::Write { bytes: text.as_bytes().to_vec(), executable };
+        let files = [("src/run.sh", write("#!/bin/sh\n", true)), ("README.md", write("hello", false))];
+        let files = files.map(|(path, change)| (path.to_owned(), change));
+        DirTree::open(folder.path()).unwrap().apply(&BTreeMap::from(files)).unwrap();
         std::fs::create_dir_all(folder.path().join(".git")).unwrap();
         std::fs::write(folder.path().join(".git/config"), "x").unwrap();
         std::fs::create_dir_all(folder.path().join("module/.git")).unwrap();
@@ -257,27 +229,5 @@ mod tests {
         assert_eq!(tree.read("README.md").unwrap().bytes, b"hello");
         assert!(tree.read("src").is_none());
         assert!(tree.is_directory("src") && !tree.is_directory("README.md"));
-    }
-
-    #[test]
-    fn nothing_is_written_outside_of_the_directory() {
-        let folder = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(outside.path(), folder.path().join("out")).unwrap();
-        let tree = DirTree::open(folder.path()).unwrap();
-        assert!(tree.write("out/file", b"x", false).is_err());
-        assert!(tree.write("../file", b"x", false).is_err());
-        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_file_is_replaced_and_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let tree = DirTree::open(folder.path()).unwrap();
-        tree.write("a.txt", b"old", false).unwrap();
-        tree.write("a.txt", b"new", false).unwrap();
-        assert_eq!(std::fs::read(folder.path().join("a.txt")).unwrap(), b"new");
-        tree.remove("a.txt").unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -8,7 +8,7 @@ mod fixtures {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use jira_agent_worker::edit::{Change, Patch, PathRules, Rejection, apply, parse};
+    use jira_agent_worker::edit::{Change, Passage, Patch, PathRules, Rejection, apply, parse};
     use jira_agent_worker::tree::{DirTree, FileMode, FileSource as _};
 
     struct Case {
@@ -38,7 +38,7 @@ mod fixtures {
             let rejection = result.expect_err("the first reply is to be rejected");
             result = second(case, rejection, &reply)?;
         }
-        result.map_err(|rejection| rejection.for_model())
+        result.map_err(|rejection| rejection.for_model().iter().map(Passage::as_str).collect::<String>())
     }
 
     type Listing = Vec<(String, bool, Vec<u8>)>;

@@ -24,8 +24,10 @@ enum Piece {
 #[derive(Debug, Default)]
 pub(super) struct Inlines {
     pieces: Vec<Piece>,
-    /// The open marks, each with the number of letters before it.
-    open: Vec<(Mark, usize)>,
+    /// The open marks, each with the number of letters before it and whether it is among the marks in force.
+    open: Vec<(Mark, usize, bool)>,
+    /// The open marks that a text gets: each once, and one link.
+    in_force: Vec<Mark>,
     letters: usize,
 }
 
@@ -54,16 +56,24 @@ impl Inlines {
             }
             _ => Mark::None,
         };
-        self.open.push((mark, self.letters));
+        let is_link = |mark: &Mark| matches!(mark, Mark::Link(_));
+        let twice = self.in_force.contains(&mark) || (is_link(&mark) && self.in_force.iter().any(is_link));
+        let counts = mark != Mark::None && !twice;
+        if counts {
+            self.in_force.push(mark.clone());
+        }
+        self.open.push((mark, self.letters, counts));
     }
 
     pub(super) fn close(&mut self) {
-        if let Some((Mark::Link(address), before)) = self.open.last().cloned()
+        if let Some((Mark::Link(address), before, _)) = self.open.last().cloned()
             && self.letters == before
         {
             self.push_text(&address, false);
         }
-        self.open.pop();
+        if let Some((_, _, true)) = self.open.pop() {
+            self.in_force.pop();
+        }
     }
 
     pub(super) fn push(&mut self, event: &Event<'_>) {
@@ -95,16 +105,9 @@ impl Inlines {
             return;
         }
         self.letters += text.len();
-        let mut marks: Vec<Mark> = Vec::new();
-        for (mark, _) in &self.open {
-            let is_link = matches!(mark, Mark::Link(_));
-            let twice =
-                marks.contains(mark) || (is_link && marks.iter().any(|mark| matches!(mark, Mark::Link(_))));
-            // Code may be a link, but nothing else besides.
-            if *mark != Mark::None && !twice && (is_link || !code) {
-                marks.push(mark.clone());
-            }
-        }
+        // Code may be a link, but nothing else besides.
+        let fits = |mark: &&Mark| !code || matches!(mark, Mark::Link(_));
+        let marks: Vec<Mark> = self.in_force.iter().filter(fits).cloned().collect();
         if let Some(Piece::Text { text: before, code: code_before, marks: marks_before }) =
             self.pieces.last_mut()
             && *code_before == code
@@ -249,15 +252,20 @@ fn push_linked(text: &str, marks: &[Value], nodes: &mut Vec<Value>) {
 /// Where the next `http://` or `https://` address stands, without the punctuation behind it.
 fn next_address(text: &str, from: usize) -> Option<(usize, usize)> {
     let tail = text.get(from..)?;
-    let start = from + tail.find("https://").into_iter().chain(tail.find("http://")).min()?;
+    // One search for both: when one of them does not occur, it would be looked for to the end each time.
+    let is_start = |at: &usize| {
+        tail.get(at + "http".len()..).is_some_and(|rest| rest.starts_with("://") || rest.starts_with("s://"))
+    };
+    let start = from + tail.match_indices("http").map(|(at, _)| at).find(is_start)?;
     let length = text[start..].find(|c: char| c.is_whitespace() || "<>\"`|".contains(c));
     let mut address = &text[start..length.map_or(text.len(), |length| start + length)];
+    let mut surplus = address.matches(')').count().saturating_sub(address.matches('(').count());
     loop {
-        let unbalanced =
-            address.ends_with(')') && address.matches(')').count() > address.matches('(').count();
+        let unbalanced = surplus > 0 && address.ends_with(')');
         if !unbalanced && !address.ends_with(['.', ',', ';', ':', '!', '?', '\'', '*', '_', ']']) {
             break;
         }
+        surplus -= usize::from(unbalanced);
         address = &address[..address.len() - 1];
     }
     Some((start, start + address.len()))

@@ -429,3 +429,14 @@ proptest! {
         prop_assert_eq!(validate(&from_markdown(&markdown)), Ok(()));
     }
 }
+
+#[test]
+fn a_text_of_addresses_or_emphasis_alone_takes_bounded_time() {
+    let start = std::time::Instant::now();
+    let closing = format!("http://a{}", ")".repeat(100_000));
+    let nested = format!("{}{}", "*a ".repeat(10_000), "a* ".repeat(10_000));
+    for text in [closing, nested, "http://|".repeat(20_000)] {
+        assert!(from_markdown(&text).to_string().len() < 33_000);
+    }
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+}

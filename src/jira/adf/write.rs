@@ -10,6 +10,10 @@ use super::inline::Inlines;
 /// kept below it, counted in UTF-16 units as Java does.
 const LENGTH_LIMIT: usize = 32_767;
 
+/// What is behind so many bytes of Markdown is not read: it could not be in the document either, unless what is before
+/// were comments.
+const SOURCE_LIMIT: usize = 16 * LENGTH_LIMIT;
+
 /// How deep lists and quotations may be nested; what is deeper becomes plain text.
 const DEPTH_LIMIT: usize = 12;
 
@@ -19,7 +23,7 @@ const SHORTENED: &str = "… shortened: the text was too long for Jira.";
 /// Jira is cut, and says so at its end. HTML comments are left out.
 #[must_use]
 pub fn from_markdown(markdown: &str) -> Value {
-    let mut source = markdown;
+    let mut source = cut(markdown, SOURCE_LIMIT);
     loop {
         let mut content = Writer::new(source).document();
         if source.len() < markdown.len() {
@@ -38,6 +42,9 @@ pub fn from_markdown(markdown: &str) -> Value {
 
 /// At most `length` bytes, ending with a line where there is one in the last quarter.
 fn cut(text: &str, length: usize) -> &str {
+    if text.len() <= length {
+        return text;
+    }
     let end = text.floor_char_boundary(length);
     let line_end = text[..end].rfind('\n').filter(|at| *at >= end - end / 4);
     &text[..line_end.unwrap_or(end)]

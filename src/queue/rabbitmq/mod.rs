@@ -12,6 +12,8 @@ mod control;
 mod dead;
 mod declare;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod lease;
 pub mod management;
 mod message;

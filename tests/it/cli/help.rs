@@ -30,7 +30,21 @@ async fn snapshots(program: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_command_of_the_producer_explains_itself() {
-    let expected = ["", " doctor", " enqueue", " topology", " topology apply", " topology check"];
+    let expected = [
+        "",
+        " dead-letters",
+        " dead-letters drop",
+        " dead-letters list",
+        " dead-letters replay",
+        " dead-letters show",
+        " doctor",
+        " enqueue",
+        " runs",
+        " runs cancel",
+        " topology",
+        " topology apply",
+        " topology check",
+    ];
     assert_eq!(
         snapshots("jira-agent-producer").await,
         expected.map(|name| format!("jira-agent-producer{name}"))

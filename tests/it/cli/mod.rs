@@ -1,10 +1,12 @@
 //! The command line as users meet it: the real programs, their words, their exit codes.
 
+mod dead_letters;
 mod demo;
 mod doctor;
 mod enqueue;
 mod help;
 mod offline;
+mod runs;
 mod simulator;
 mod standalone;
 mod ticket;

@@ -531,8 +531,8 @@ async fn a_task_from_the_command_line_needs_neither_label_nor_assignment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_request_on_the_ticket_ends_what_was_asked_before_it_and_nothing_later() {
     let world = World::new().await;
-    let cancel = json!({"cancel": {"by": "riley", "at": Timestamp::now()}});
-    world.simulator.jira().set_property(TICKET, "jira-agent", cancel).unwrap();
+    let cancel = json!({"by": "riley", "at": Timestamp::now()});
+    world.simulator.jira().set_property(TICKET, "jira-agent-cancel", cancel).unwrap();
     let asked = Timestamp::now() - SignedDuration::from_mins(1);
     let body = json!({"task_id": RUN, "issue_id": TICKET, "requested_at": asked}).to_string();
     world.publish(&body).await;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::guards;
 use super::lines::{Ending, Line, TextFile};
-use super::locate::{Laxness, Located, locate, places, replacement};
-use super::nearest::nearest;
+use super::locate::{Laxness, Located, locate, places, replacement, trimmed};
+use super::nearest::{Effort, nearest};
 use super::parse::{BlockAction, EditBlock};
-use super::patch::{Change, Patch};
+use super::patch::Patch;
 use super::paths::{PathProblem, PathRules, admit, normalise};
 use super::rejection::{BlockFailure, FailureReason, Rejection};
-use crate::tree::{FileMode, FileSource};
+use crate::tree::{Change, FileMode, FileSource};
 
 /// One block that could be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ struct Desk<'a> {
     files: &'a dyn FileSource,
     shown: &'a BTreeSet<String>,
     rules: &'a PathRules,
+    /// What may still be spent on help with blocks of this reply that do not apply.
+    effort: Effort,
 }
 
 impl Draft {
@@ -71,7 +73,7 @@ impl Draft {
         rules: &PathRules,
         blocks: Vec<EditBlock>,
     ) -> Result<Patch, Rejection> {
-        let desk = Desk { files, shown, rules };
+        let desk = Desk { files, shown, rules, effort: Effort::default() };
         let mut failures = Vec::new();
         let is_new = |(path, touched): (&String, &Touched)| touched.before.is_none().then(|| path.clone());
         self.remade = self.touched.iter().filter_map(is_new).collect();
@@ -189,7 +191,7 @@ impl Draft {
         let mut touched = self.take(desk, path, false)?;
         let edited = match &touched.now {
             None => Err(FailureReason::Deleted),
-            Some(file) => edited(path, file, search, replace).and_then(|(file, laxness)| {
+            Some(file) => edited(path, file, (search, replace), &desk.effort).and_then(|(file, laxness)| {
                 within_limit(&file, desk.rules)?;
                 Ok((file, laxness))
             }),
@@ -286,24 +288,27 @@ impl Desk<'_> {
             return None;
         }
         let has_them = |other: &&String| {
-            let is_small =
-                self.files.entry(other).is_some_and(|entry| entry.size <= self.rules.max_file_bytes as u64);
+            let size = self.files.entry(other).and_then(|entry| usize::try_from(entry.size).ok());
+            let is_small = size.is_some_and(|size| size <= self.rules.max_file_bytes);
             is_small
+                && self.effort.spend(size.unwrap_or_default() / BYTES_PER_COMPARISON)
                 && self.files.read(other).is_some_and(|content| {
-                    TextFile::parse(&content.bytes).is_ok_and(|file| {
-                        !places(&file.lines, search, |real, written| real.trim() == written.trim()).is_empty()
-                    })
+                    TextFile::parse(&content.bytes)
+                        .is_ok_and(|file| !places(&file.lines, search, trimmed).is_empty())
                 })
         };
         self.shown.iter().filter(|other| *other != path).take(50).find(has_them).cloned()
     }
 }
 
+/// Reading so many bytes costs as much as comparing two lines.
+const BYTES_PER_COMPARISON: usize = 64;
+
 fn edited(
     path: &str,
     file: &TextFile,
-    search: &[String],
-    replace: &[String],
+    (search, replace): (&[String], &[String]),
+    effort: &Effort,
 ) -> Result<(TextFile, Laxness), FailureReason> {
     let (start, laxness) = match locate(&file.lines, search) {
         Located::One { start, laxness } => (start, laxness),
@@ -313,10 +318,10 @@ fn edited(
             });
         }
         Located::Nowhere => {
-            let there = places(&file.lines, replace, |real, written| real.trim() == written.trim());
+            let there = places(&file.lines, replace, trimmed);
             let is_telling = replace.iter().any(|line| line.trim().len() > 3);
             return Err(FailureReason::NotFound {
-                nearest: nearest(&file.lines, search).map(Into::into),
+                nearest: nearest(&file.lines, search, effort).map(Into::into),
                 already_at: there.first().filter(|_| is_telling).map(|start| start + 1),
                 elsewhere: None,
             });

@@ -2,8 +2,9 @@
 //! that found nothing; there is no guess by likeness.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
 
 use super::indent::IndentMap;
 use super::lines::{Ending, Line, indent};
@@ -33,15 +34,14 @@ pub(super) enum Located {
 
 /// Finds the place of these lines.
 pub(super) fn locate(file: &[Line], search: &[String]) -> Located {
-    type Same = fn(&str, &str) -> bool;
-    let steps: [(Laxness, Same); 4] = [
-        (Laxness::Exact, |real, written| real == written),
-        (Laxness::TrailingSpace, |real, written| real.trim_end() == written.trim_end()),
-        (Laxness::SurroundingSpace, |real, written| real.trim() == written.trim()),
-        (Laxness::FoldedPunctuation, |real, written| fold(real) == fold(written)),
+    let steps: [(Laxness, Form); 4] = [
+        (Laxness::Exact, |line| Cow::Borrowed(line)),
+        (Laxness::TrailingSpace, |line| Cow::Borrowed(line.trim_end())),
+        (Laxness::SurroundingSpace, trimmed),
+        (Laxness::FoldedPunctuation, fold),
     ];
-    for (laxness, same) in steps {
-        let places = places(file, search, same);
+    for (laxness, form) in steps {
+        let places = places(file, search, form);
         match places.as_slice() {
             [] => {}
             [start] => {
@@ -56,16 +56,46 @@ pub(super) fn locate(file: &[Line], search: &[String]) -> Located {
     Located::Nowhere
 }
 
-/// All starts of these lines in the file.
-pub(super) fn places(file: &[Line], search: &[String], same: fn(&str, &str) -> bool) -> Vec<usize> {
-    if search.is_empty() {
+/// What of a line is compared.
+pub(super) type Form = for<'a> fn(&'a str) -> Cow<'a, str>;
+
+/// A line without the space around it.
+pub(super) fn trimmed(line: &str) -> Cow<'_, str> {
+    Cow::Borrowed(line.trim())
+}
+
+/// All starts of these lines in the file. Each line is looked at once (Knuth, Morris, Pratt): a file of thousands of
+/// equal lines would else be compared with a SEARCH of such lines from each of them.
+pub(super) fn places(file: &[Line], search: &[String], form: Form) -> Vec<usize> {
+    let search: Vec<Cow<'_, str>> = search.iter().map(|line| form(line)).collect();
+    if search.is_empty() || search.len() > file.len() {
         return Vec::new();
     }
-    file.windows(search.len())
-        .enumerate()
-        .filter(|(_, window)| window.iter().zip(search).all(|(line, written)| same(&line.text, written)))
-        .map(|(start, _)| start)
-        .collect()
+    // How many lines at the start of the search are also the last of its first so many.
+    let mut borders = vec![0; search.len()];
+    let mut matched = 0;
+    for at in 1..search.len() {
+        matched = advance(&search, &borders, matched, &search[at]);
+        borders[at] = matched;
+    }
+    let mut starts = Vec::new();
+    matched = 0;
+    for (at, line) in file.iter().enumerate() {
+        matched = advance(&search, &borders, matched, &form(&line.text));
+        if matched == search.len() {
+            starts.push(at + 1 - matched);
+            matched = borders[matched - 1];
+        }
+    }
+    starts
+}
+
+/// How many lines of the search match up to this line, after `matched` of them did up to the one before.
+fn advance(search: &[Cow<'_, str>], borders: &[usize], mut matched: usize, line: &str) -> usize {
+    while matched > 0 && search[matched] != line {
+        matched = borders[matched - 1];
+    }
+    matched + usize::from(search[matched] == line)
 }
 
 fn learn(file: &[Line], start: usize, search: &[String]) -> Option<IndentMap> {
@@ -94,6 +124,9 @@ fn fold(line: &str) -> Cow<'_, str> {
     Cow::Owned(folded.trim().to_owned())
 }
 
+/// How long the lines that a block repeats are looked for; then the rest counts as new.
+const LONGEST_DIFF: Duration = Duration::from_secs(2);
+
 /// The lines to put in place of those found. Lines the reply repeats unchanged stay as they are in the file, to the
 /// byte; the others get the file's indentation and line ends. `None` when how the file is indented cannot be carried
 /// over.
@@ -107,7 +140,8 @@ pub(super) fn replacement(
     let literal = matches!(laxness, Laxness::Exact | Laxness::TrailingSpace);
     let map = learn(window, 0, search);
     let mut lines = Vec::with_capacity(replace.len());
-    for operation in capture_diff_slices(Algorithm::Myers, search, replace) {
+    let deadline = Instant::now().checked_add(LONGEST_DIFF);
+    for operation in capture_diff_slices_deadline(Algorithm::Myers, search, replace, deadline) {
         let (old, new) = (operation.old_range(), operation.new_range());
         if matches!(operation, DiffOp::Equal { .. }) {
             lines.extend_from_slice(window.get(old)?);
@@ -172,6 +206,27 @@ mod tests {
         assert_eq!(located, Located::Several(vec![0, 2]));
         let (located, _) = edit("a\nb\n", "c", "d");
         assert_eq!(located, Located::Nowhere);
+    }
+
+    #[test]
+    fn places_overlap_and_are_found_among_equal_lines() {
+        let line = |text: &str| Line { text: text.to_owned(), ending: Ending::Lf };
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let file: Vec<Line> = ["a", "a", "b", "a", "a", "a", "b", "a"].map(line).into();
+        for (search, starts) in [
+            (&["a", "a"][..], &[0, 3, 4][..]),
+            (&["a", "a", "b", "a"], &[0, 4]),
+            (&["b", "a", "a", "a", "b"], &[2]),
+            (&["b", "b"], &[]),
+        ] {
+            assert_eq!(places(&file, &owned(search), trimmed), starts, "{search:?}");
+        }
+        let start = Instant::now();
+        let file = vec![line("a"); 100_000];
+        let mut search = owned(&vec!["a"; 20_000]);
+        search.push("b".to_owned());
+        assert_eq!(locate(&file, &search), Located::Nowhere);
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 
     #[test]

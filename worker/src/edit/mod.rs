@@ -35,6 +35,8 @@ pub use apply::{Acceptance, apply};
 pub use guards::GuardProblem;
 pub use locate::Laxness;
 pub use parse::{BlockAction, BlockProblem, BlockProblemKind, EditBlock, ParseProblem, parse};
-pub use patch::{Change, Patch, Warning};
+pub use patch::{Patch, Warning};
 pub use paths::{PathProblem, PathRules, PathRulesError};
-pub use rejection::{BlockFailure, FailureReason, Rejection};
+pub use rejection::{BlockFailure, FailureReason, Passage, Rejection};
+
+pub use crate::tree::Change;

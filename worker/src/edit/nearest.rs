@@ -1,5 +1,6 @@
 //! The real lines nearest to a SEARCH that was not found, so that the model can copy them.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::lines::{Line, is_blank};
@@ -16,17 +17,39 @@ pub(super) struct Excerpt {
 const COMPARED: usize = 60;
 /// A window less alike than this is not worth showing.
 const LEAST_LIKENESS: f32 = 0.4;
-/// How many comparisons of lines are made at most.
+/// How many comparisons of lines are made at most for all blocks of a reply.
 const MOST_COMPARISONS: usize = 1_500_000;
 
+/// What may be spent on help, in comparisons of lines: a reply of a thousand blocks that fit nowhere must not cost a
+/// thousand searches.
+#[derive(Debug)]
+pub(super) struct Effort {
+    left: Cell<usize>,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { left: Cell::new(MOST_COMPARISONS) }
+    }
+}
+
+impl Effort {
+    /// Whether there was so much left, which is spent now.
+    pub(super) fn spend(&self, comparisons: usize) -> bool {
+        let left = self.left.get().checked_sub(comparisons);
+        self.left.set(left.unwrap_or(self.left.get()));
+        left.is_some()
+    }
+}
+
 /// The window of the file that is most like these lines, with two lines around it.
-pub(super) fn nearest(file: &[Line], search: &[String]) -> Option<Excerpt> {
+pub(super) fn nearest(file: &[Line], search: &[String], effort: &Effort) -> Option<Excerpt> {
     let first_seen = search.iter().position(|line| !is_blank(line))?;
     let search: Vec<_> = search.iter().skip(first_seen).take(COMPARED).map(|line| Pairs::of(line)).collect();
-    let real: Vec<_> = file.iter().map(|line| Pairs::of(&line.text)).collect();
-    if search.len().saturating_mul(real.len()) > MOST_COMPARISONS {
+    if !effort.spend(search.len().saturating_mul(file.len())) {
         return None;
     }
+    let real: Vec<_> = file.iter().map(|line| Pairs::of(&line.text)).collect();
     let asked: f32 = search.iter().map(Pairs::weight).sum();
     let (start, score) = (0..real.len())
         .map(|start| {
@@ -93,11 +116,21 @@ mod tests {
         let text: String = (1..=50).map(|number| format!("line_{number}();\n")).collect();
         let text = text.replace("line_30();", "let total = price * quantity;");
         let file = TextFile::parse(text.as_bytes()).unwrap();
-        let excerpt = nearest(&file.lines, &["let total = price + quantity;".to_owned()]).unwrap();
+        let excerpt =
+            nearest(&file.lines, &["let total = price + quantity;".to_owned()], &Effort::default()).unwrap();
         assert_eq!(excerpt.first_line, 28);
         assert_eq!(excerpt.lines.len(), 5);
         assert_eq!(excerpt.lines[2], "let total = price * quantity;");
-        assert_eq!(nearest(&file.lines, &["zzz qqq xxx".to_owned()]), None);
-        assert_eq!(nearest(&file.lines, &[String::new()]), None);
+        assert_eq!(nearest(&file.lines, &["zzz qqq xxx".to_owned()], &Effort::default()), None);
+        assert_eq!(nearest(&file.lines, &[String::new()], &Effort::default()), None);
+    }
+
+    #[test]
+    fn help_ends_when_its_effort_is_spent() {
+        let file = TextFile::parse(&b"total();\n".repeat(1000)).unwrap();
+        let search = ["total(1);".to_owned()];
+        let effort = Effort { left: Cell::new(2500) };
+        let helped = std::iter::repeat_with(|| nearest(&file.lines, &search, &effort).is_some());
+        assert_eq!(helped.take(4).collect::<Vec<_>>(), [true, true, false, false]);
     }
 }

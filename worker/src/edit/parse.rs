@@ -1,6 +1,8 @@
 //! From a model's reply to its edit blocks.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// One edit block of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +116,7 @@ fn describe(problems: &[BlockProblem]) -> String {
 /// # Errors
 /// When there is no block, or any block is malformed; the text says which and what to do.
 pub fn parse(reply: &str) -> Result<Vec<EditBlock>, ParseProblem> {
-    let mut parser = Parser { lines: reply.lines().collect(), ..Parser::default() };
+    let mut parser = Parser::new(reply);
     parser.run();
     if !parser.problems.is_empty() {
         return Err(ParseProblem::Malformed(parser.problems));
@@ -133,9 +135,28 @@ struct Parser<'a> {
     /// The first line after the last block.
     floor: usize,
     found: usize,
+    /// Where markers of accepted length are, by it: a reply of beginnings alone would else be searched for an end from
+    /// each of them.
+    begins: BTreeMap<usize, Vec<usize>>,
+    ends: BTreeMap<usize, Vec<usize>>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(reply: &'a str) -> Self {
+        let mut parser = Self { lines: reply.lines().collect(), ..Self::default() };
+        for (at, line) in parser.lines.iter().enumerate() {
+            for (character, word, places) in
+                [('<', "SEARCH", &mut parser.begins), ('>', "REPLACE", &mut parser.ends)]
+            {
+                if let Some(length) = marker(line, character, word).filter(|length| ACCEPTED.contains(length))
+                {
+                    places.entry(length).or_default().push(at);
+                }
+            }
+        }
+        parser
+    }
+
     fn run(&mut self) {
         let mut at = 0;
         while let Some(line) = self.lines.get(at).copied() {
@@ -195,17 +216,12 @@ impl Parser<'_> {
 
     /// The closing marker of the opener's own length, or, when that would run into another block, of any length.
     fn end_of_block(&self, open: usize, length: usize) -> Option<usize> {
-        let position = |accept: &dyn Fn(usize) -> bool, character, word| {
-            (open + 1..self.lines.len()).find(|&at| {
-                self.lines.get(at).and_then(|line| marker(line, character, word)).is_some_and(accept)
-            })
-        };
         let before =
             |end: Option<usize>, next: Option<usize>| end.filter(|end| next.is_none_or(|next| *end < next));
-        let own = |found: usize| found == length;
-        let any = |found: usize| ACCEPTED.contains(&found);
-        before(position(&own, '>', "REPLACE"), position(&own, '<', "SEARCH"))
-            .or_else(|| before(position(&any, '>', "REPLACE"), position(&any, '<', "SEARCH")))
+        let next = |lengths: RangeInclusive<usize>| {
+            before(first_behind(&self.ends, &lengths, open), first_behind(&self.begins, &lengths, open))
+        };
+        next(length..=length).or_else(|| next(ACCEPTED))
     }
 
     fn next_end(&self, open: usize) -> Option<usize> {
@@ -257,7 +273,20 @@ impl Parser<'_> {
 }
 
 /// How many characters a marker may have.
-const ACCEPTED: std::ops::RangeInclusive<usize> = 5..=9;
+const ACCEPTED: RangeInclusive<usize> = 5..=9;
+
+/// The first of the places of these lengths that is behind a line.
+fn first_behind(
+    places: &BTreeMap<usize, Vec<usize>>,
+    lengths: &RangeInclusive<usize>,
+    line: usize,
+) -> Option<usize> {
+    let first = |places: &Vec<usize>| places.get(places.partition_point(|place| *place <= line)).copied();
+    places.range(lengths.clone()).filter_map(|(_, places)| first(places)).min()
+}
+
+/// A longer line, in bytes, is no path, however it is dressed.
+const LONGEST_PATH_LINE: usize = 8192;
 
 /// The number of `character`s of a marker line; at least three, with the word after them. The end marker's word may
 /// be missing.
@@ -330,6 +359,9 @@ fn path_in_info(info: &str) -> Option<String> {
 /// then any single word is a path.
 fn path_line(line: &str, beside: bool) -> Option<String> {
     let mut text = line.trim();
+    if text.len() > LONGEST_PATH_LINE {
+        return None;
+    }
     let mut quoted = false;
     loop {
         let before = text;
@@ -539,6 +571,16 @@ mod tests {
         let found: Vec<_> = blocks.iter().map(|block| (block.number, block.path.as_str())).collect();
         assert_eq!(found, [(1, "src/old.rs"), (2, "src/older.rs")]);
         assert!(blocks.iter().all(|block| block.action == BlockAction::Delete));
+    }
+
+    #[test]
+    fn a_reply_of_beginnings_alone_takes_bounded_time() {
+        let start = std::time::Instant::now();
+        let reply = "<<<<<<< SEARCH\n".repeat(20_000);
+        assert_eq!(problem(&reply).kind, BlockProblemKind::Unterminated);
+        let dressed = format!("a{}\n<<<<<<< SEARCH\n=======\n>>>>>>> REPLACE\n", " (b)".repeat(100_000));
+        assert_eq!(problem(&dressed).kind, BlockProblemKind::NoPath);
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -10,21 +10,7 @@ use super::apply::{Acceptance, Draft};
 use super::parse::EditBlock;
 use super::paths::PathRules;
 use super::rejection::Rejection;
-use crate::tree::FileSource;
-
-/// What becomes of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// It has this content.
-    Write {
-        /// The content.
-        bytes: Vec<u8>,
-        /// Whether it may be run. A file keeps what it had; a new one that begins with `#!` may.
-        executable: bool,
-    },
-    /// It is gone.
-    Delete,
-}
+use crate::tree::{Change, FileSource};
 
 /// The whole change, in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

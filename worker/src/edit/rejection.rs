@@ -1,7 +1,7 @@
 //! Why blocks could not be applied, in words a model can act on.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::apply::{Acceptance, Draft};
 use super::guards::GuardProblem;
@@ -48,28 +48,89 @@ impl Rejection {
 
     /// What the model is told: every failed block, why it failed, the real lines it may have meant, and what to send.
     #[must_use]
-    pub fn for_model(&self) -> String {
+    pub fn for_model(&self) -> Vec<Passage> {
         let total = self.failures.len();
-        let mut text = format!("{total} edit block(s) could not be applied. No file has been changed yet.\n");
+        let mut told = Told::default();
+        told.say(&format!("{total} edit block(s) could not be applied. No file has been changed yet.\n"));
         for (at, failure) in self.failures.iter().enumerate() {
-            if text.len() > MOST_TEXT {
-                let _ = write!(text, "\nThe reasons of {} more block(s) are left out here.\n", total - at);
+            if told.length > MOST_TEXT {
+                told.say(&format!("\nThe reasons of {} more block(s) are left out here.\n", total - at));
                 break;
             }
-            let _ = write!(text, "\n## {failure}\n");
-            failure.explain(&mut text);
+            told.say(&format!("\n## {failure}\n"));
+            failure.explain(&mut told);
         }
         if !self.accepted().is_empty() {
-            text.push_str("\nThese blocks matched and are kept; do not send them again:\n");
+            told.say("\nThese blocks matched and are kept; do not send them again:\n");
             for acceptance in self.accepted() {
-                let _ = writeln!(text, "- {}: {}", acceptance.path, summary(&acceptance.action));
+                told.say(&format!("- {}: {}\n", acceptance.path, summary(&acceptance.action)));
             }
         }
-        text.push_str(
+        told.say(
             "\nSend corrected blocks for the failed ones only. SEARCH must repeat the file's lines exactly, and so many \
              of them that they fit one place only. Leave a failed block out if its change is not needed.\n",
         );
-        text
+        told.passages
+    }
+}
+
+/// A part of what the model is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passage {
+    /// Our words. What they name of a reply or a file is within one line.
+    Words(String),
+    /// Lines of a reply or of a file, in a fence: data, whatever they say.
+    Lines(String),
+}
+
+impl Passage {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Words(text) | Self::Lines(text) => text,
+        }
+    }
+
+    /// The same with another text.
+    #[must_use]
+    pub fn map(&self, change: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Words(text) => Self::Words(change(text)),
+            Self::Lines(text) => Self::Lines(change(text)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    passages: Vec<Passage>,
+    length: usize,
+}
+
+impl Told {
+    fn say(&mut self, words: &str) {
+        self.length += words.len();
+        match self.passages.last_mut() {
+            Some(Passage::Words(before)) => before.push_str(words),
+            _ => self.passages.push(Passage::Words(words.to_owned())),
+        }
+    }
+
+    /// Lines in a fence longer than any in them.
+    fn quote(&mut self, lines: &[String]) {
+        let fence = fence_around(lines.iter().map(String::as_str));
+        let mut text = format!("{fence}\n");
+        for line in lines.iter().take(MOST_QUOTED) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text.push_str(&format!("{fence}\n"));
+        self.length += text.len();
+        self.passages.push(Passage::Lines(text));
+        if lines.len() > MOST_QUOTED {
+            self.say(&format!("({} more lines)\n", lines.len() - MOST_QUOTED));
+        }
     }
 }
 
@@ -194,57 +255,43 @@ impl fmt::Display for BlockFailure {
 
 impl BlockFailure {
     /// Adds what helps to correct the block.
-    fn explain(&self, text: &mut String) {
+    fn explain(&self, told: &mut Told) {
         match &self.reason {
             FailureReason::NotShown { similar: Some(similar), .. } => {
-                let _ = writeln!(text, "Did you mean `{similar}`?");
+                told.say(&format!("Did you mean `{similar}`?\n"));
             }
             FailureReason::NotFound { nearest, already_at, elsewhere } => {
                 if let BlockAction::Replace { search, .. } = &self.block.action {
-                    text.push_str("You wrote:\n");
-                    quote(text, search);
+                    told.say("You wrote:\n");
+                    told.quote(search);
                 }
                 if let Some(line) = already_at {
-                    let _ = writeln!(
-                        text,
-                        "The replacement is already in the file, at line {line}: if that is all, leave the block out."
-                    );
+                    told.say(&format!(
+                        "The replacement is already in the file, at line {line}: if that is all, leave the block out.\n"
+                    ));
                 }
                 if let Some(elsewhere) = elsewhere {
-                    let _ = writeln!(text, "These lines are in `{elsewhere}`: was that file meant?");
+                    told.say(&format!("These lines are in `{elsewhere}`: was that file meant?\n"));
                 }
                 match nearest {
-                    Some(real) => self.show(text, "The most similar lines", real),
-                    None => text.push_str("No lines of the file resemble them.\n"),
+                    Some(real) => self.show(told, "The most similar lines", real),
+                    None => told.say("No lines were found that resemble them.\n"),
                 }
             }
-            FailureReason::Indentation { real } => self.show(text, "The lines", real),
+            FailureReason::Indentation { real } => self.show(told, "The lines", real),
             _ => {}
         }
     }
 
-    fn show(&self, text: &mut String, what: &str, real: &NearestLines) {
+    fn show(&self, told: &mut Told, what: &str, real: &NearestLines) {
         let last = real.first_line + real.lines.len().saturating_sub(1);
-        let _ = writeln!(text, "{what} of {} are {} to {last}, exactly:", self.path, real.first_line);
-        quote(text, &real.lines);
+        told.say(&format!("{what} of {} are {} to {last}, exactly:\n", self.path, real.first_line));
+        told.quote(&real.lines);
     }
 }
 
 /// The most lines quoted at once.
 const MOST_QUOTED: usize = 64;
-
-/// Lines in a fence longer than any in them.
-fn quote(text: &mut String, lines: &[String]) {
-    let fence = fence_around(lines.iter().map(String::as_str));
-    let _ = writeln!(text, "{fence}");
-    for line in lines.iter().take(MOST_QUOTED) {
-        let _ = writeln!(text, "{line}");
-    }
-    let _ = writeln!(text, "{fence}");
-    if lines.len() > MOST_QUOTED {
-        let _ = writeln!(text, "({} more lines)", lines.len() - MOST_QUOTED);
-    }
-}
 
 fn summary(action: &BlockAction) -> String {
     match action {

@@ -6,6 +6,7 @@ use super::clean::cut;
 use super::fence::Fence;
 use super::plan::{Plan, PlanProblem};
 use super::ticket::CleanTicket;
+use crate::edit::Passage;
 use crate::model::{Message, Request};
 
 const EDIT_SYSTEM: &str = include_str!("edit_system.md");
@@ -53,24 +54,41 @@ pub fn execute_request(input: &PromptInput<'_>, plan: &Plan) -> Request {
 }
 
 /// After a reply that could not be applied: what the program that applies it says. It also says which blocks to send.
+/// Lines of files and of the reply stand between marks, as in the first question.
 #[must_use]
-pub fn repair_message(rejection: &str) -> Message {
+pub fn repair_message(problem: &[Passage]) -> Message {
+    let texts: Vec<&str> = problem.iter().map(Passage::as_str).collect();
+    let fence = Fence::around(&texts);
+    let mut said = String::new();
+    let mut room = PROBLEMS_LIMIT;
+    for passage in problem {
+        let text = cut(passage.as_str(), room);
+        match passage {
+            Passage::Words(_) => said.push_str(&text),
+            Passage::Lines(_) => said.push_str(&fence.wrap("lines", &[], &text)),
+        }
+        room = room.saturating_sub(text.chars().count());
+        if room == 0 {
+            break;
+        }
+    }
     Message::user(format!(
         "Your answer could not be applied. This is what the program that applies it says:\n\n{}\n\nSend the blocks that it \
          asks for, in the same form, and nothing else. If it cannot be done with the files you were shown, answer with \
          NEEDS_HUMAN.\n",
-        cut(rejection.trim(), PROBLEMS_LIMIT)
+        said.trim()
     ))
 }
 
 /// After a patch that was applied and broke a check: the errors. New blocks go on from the patched files.
 #[must_use]
 pub fn correction_message(errors: &str) -> Message {
+    let errors = cut(errors.trim(), PROBLEMS_LIMIT);
     Message::user(format!(
-        "Your blocks were applied, and the files now hold your changes. A check that passed before now fails:\n\n{}\n\n\
+        "Your blocks were applied, and the files now hold your changes. A check that passed before now fails:\n\n{}\n\
          Send edit blocks that correct this and nothing else. Their SEARCH must repeat the lines as they are now, with \
          your changes. Blocks that were applied are not sent again.\n",
-        cut(errors.trim(), PROBLEMS_LIMIT)
+        Fence::around(&[&errors]).wrap("check", &[], &errors)
     ))
 }
 

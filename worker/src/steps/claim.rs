@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jira_agent::config::Config;
-use jira_agent::domain::{Mode, Outcome, RepoUrl, RunMark, Task, Ticket, TriggerKind};
+use jira_agent::domain::{CommentMarker, Mode, Outcome, RepoUrl, RunMark, Task, Ticket, TriggerKind};
 use jira_agent::queue::{Delivery, Lease, LeaseKey, LeaseOutcome, TaskQueue};
 use jira_agent::routing::{self, Route, RouteOutcome};
 
@@ -42,6 +42,8 @@ pub enum Claim {
     End {
         /// Why.
         outcome: Outcome,
+        /// What the product has written on the ticket.
+        own_comments: Vec<CommentMarker>,
         /// Held until that is done.
         lease: Option<Lease>,
     },
@@ -68,7 +70,11 @@ pub async fn claim(
     let route = match routing::route(&config.routes, &config.worker, &task, &ticket) {
         RouteOutcome::Found(route) => route,
         RouteOutcome::NoneFits(choices) => {
-            return Ok(Claim::End { outcome: no_route(&choices), lease: None });
+            return Ok(Claim::End {
+                outcome: no_route(&choices),
+                own_comments: ticket.own_comments,
+                lease: None,
+            });
         }
     };
     known_mode(route.mode)?;
@@ -93,7 +99,7 @@ pub async fn claim(
     };
     let label = trigger_label(config, &task);
     if let Some(outcome) = called_off(&task, &ticket) {
-        return Ok(Claim::End { outcome, lease });
+        return Ok(Claim::End { outcome, own_comments: ticket.own_comments, lease });
     }
     let agent = agent.as_ref().map(|agent| agent.as_str());
     let obsolete = seen_before(&task, &ticket).or_else(|| withdrawn(&task, &ticket, &label, agent));
@@ -102,7 +108,7 @@ pub async fn claim(
     {
         // Nothing can have been done yet, so the repository need not be asked whether something was.
         let outcome = Outcome::Superseded { reason: reason.clone() };
-        return Ok(Claim::End { outcome, lease });
+        return Ok(Claim::End { outcome, own_comments: ticket.own_comments, lease });
     }
     crash::point("claim:done");
     Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, obsolete })))
@@ -229,6 +235,7 @@ mod tests {
             kind: String::new(),
             comments: vec![],
             updated_at: at(0),
+            own_comments: vec![],
             memory: TicketMemory::default(),
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jira_agent::domain::{CommitId, Outcome};
 use tokio_util::sync::CancellationToken;
 
-use crate::edit::{self, EditBlock, Patch, PathRules, Rejection};
+use crate::edit::{self, EditBlock, Passage, Patch, PathRules, Rejection};
 use crate::failure::Permanent;
 use crate::model::{Message, Reply, Request, Stop, Usage};
 use crate::products::{AppliedPatch, CheckReport, Claimed, Next, TaskContext, Workspace};
@@ -130,7 +130,7 @@ enum Turn {
 
 /// Why a reply could not be used.
 struct Problem {
-    for_model: String,
+    for_model: Vec<Passage>,
     for_people: String,
 }
 
@@ -161,7 +161,9 @@ impl Talk<'_> {
                         repairs_left = repairs,
                         "the patch does not apply; the model is asked again"
                     );
-                    let problem = self.services.redactor.redact(&problem.for_model).into_owned();
+                    let redact = |text: &str| self.services.redactor.redact(text).into_owned();
+                    let problem: Vec<_> =
+                        problem.for_model.iter().map(|passage| passage.map(redact)).collect();
                     self.request.messages.push(prompt::repair_message(&problem));
                 }
             }
@@ -188,7 +190,10 @@ impl Talk<'_> {
             Ok(blocks) => blocks,
             Err(problem) => {
                 let for_people = "the model's reply is not in the form of edit blocks".to_owned();
-                return Ok(Turn::Again(Problem { for_model: problem.to_string(), for_people }));
+                return Ok(Turn::Again(Problem {
+                    for_model: vec![Passage::Words(problem.to_string())],
+                    for_people,
+                }));
             }
         };
         let draft = std::mem::replace(&mut self.draft, Draft::Nothing);
@@ -248,9 +253,11 @@ fn stopped_early(stop: &Stop) -> Option<Turn> {
     match stop {
         Stop::End => None,
         Stop::MaxTokens => Some(Turn::Again(Problem {
-            for_model: "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, \
-                        and as few lines in each as make it unique."
-                .to_owned(),
+            for_model: vec![Passage::Words(
+                "Your reply was cut off at its limit, so nothing of it was applied. Write less: only the blocks, and as \
+                 few lines in each as make it unique."
+                    .to_owned(),
+            )],
             for_people: "the model's reply is longer than model.max_output_tokens allows".to_owned(),
         })),
         Stop::ContextExceeded => human(

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jira_agent::domain::Outcome;
 use tokio_util::sync::CancellationToken;
 
+use crate::edit::Passage;
 use crate::model::{Message, Stop, Usage};
 use crate::products::{ChangePlan, Claimed, Next, TaskContext};
 use crate::prompt::{self, Plan, PlanReply};
@@ -43,9 +44,9 @@ pub async fn write(
                 Ok(PlanReply::NeedsHuman { question }) => return human(question),
                 Err(problem) => prompt::plan_repair_message(&problem),
             },
-            Stop::MaxTokens => {
-                prompt::repair_message("Your reply was cut off at its limit. Write a shorter plan.")
-            }
+            Stop::MaxTokens => prompt::repair_message(&[Passage::Words(
+                "Your reply was cut off at its limit. Write a shorter plan.".to_owned(),
+            )]),
             Stop::ContextExceeded => {
                 return human(
                     "the ticket and the code it needs do not fit the model; split the ticket".to_owned(),

@@ -12,6 +12,9 @@ use crate::services::Services;
 use crate::text;
 use crate::world::World;
 
+/// The kind of the comment that a run failed for good.
+const FAILURE: &str = "failure";
+
 /// Runs the step.
 ///
 /// # Errors
@@ -39,6 +42,7 @@ pub async fn report(
     say(services, key, "report", claimed.task.id, &comment).await?;
     crash::point("report:commented");
     let outcome = outcome(published);
+    overcome(services, key, &claimed.ticket.own_comments, &outcome, claimed.task.id).await?;
     mark(services, claimed, &outcome).await?;
     crash::point("report:marked");
     Ok(Reported { outcome })
@@ -106,15 +110,37 @@ fn tolerate<T>(
     }
 }
 
-/// Tells the ticket how a run without a pull request ended; a superseded one says nothing.
+/// Tells the ticket how a run without a pull request ended; a superseded one says nothing new.
+///
+/// `own_comments`: what the product had written on the ticket when the attempt began.
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn tell(world: &dyn World, key: &TicketKey, outcome: &Outcome, run: TaskId) -> anyhow::Result<()> {
-    match text::outcome_comment(outcome, run) {
-        Some(comment) => say(world, key, "outcome", run, &comment).await,
-        None => Ok(()),
+pub async fn tell(
+    world: &dyn World,
+    key: &TicketKey,
+    own_comments: &[CommentMarker],
+    outcome: &Outcome,
+    run: TaskId,
+) -> anyhow::Result<()> {
+    if let Some(comment) = text::outcome_comment(outcome, run) {
+        say(world, key, "outcome", run, &comment).await?;
     }
+    overcome(world, key, own_comments, outcome, run).await
+}
+
+/// Takes back what an earlier attempt of this run said: that it had failed for good. People put its task back since.
+async fn overcome(
+    world: &dyn World,
+    key: &TicketKey,
+    own_comments: &[CommentMarker],
+    outcome: &Outcome,
+    run: TaskId,
+) -> anyhow::Result<()> {
+    if !own_comments.contains(&marker(FAILURE, run)) {
+        return Ok(());
+    }
+    say(world, key, FAILURE, run, &text::overcome_comment(outcome, run)).await
 }
 
 async fn say(
@@ -124,16 +150,25 @@ async fn say(
     run: TaskId,
     comment: &str,
 ) -> anyhow::Result<()> {
-    let marker = CommentMarker::new(kind, &run.to_string());
-    world.tickets().comment(key, &marker, &world.redactor().redact(comment)).await
+    world.tickets().comment(key, &marker(kind, run), &world.redactor().redact(comment)).await
+}
+
+fn marker(kind: &str, run: TaskId) -> CommentMarker {
+    CommentMarker::new(kind, &run.to_string())
 }
 
 /// Ends a run that was never claimed: tells the ticket, and marks all but a superseded run.
 ///
 /// # Errors
 /// When the service does not answer or refuses.
-pub async fn close(world: &dyn World, key: &TicketKey, outcome: &Outcome, run: TaskId) -> anyhow::Result<()> {
-    tell(world, key, outcome, run).await?;
+pub async fn close(
+    world: &dyn World,
+    key: &TicketKey,
+    own_comments: &[CommentMarker],
+    outcome: &Outcome,
+    run: TaskId,
+) -> anyhow::Result<()> {
+    tell(world, key, own_comments, outcome, run).await?;
     if matches!(outcome, Outcome::Superseded { .. }) {
         return Ok(());
     }
@@ -150,7 +185,7 @@ pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u3
         return reason;
     }
     let comment = text::failure_comment(&reason, attempts, task.id);
-    match say(world, &task.ticket, "failure", task.id, &comment).await {
+    match say(world, &task.ticket, FAILURE, task.id, &comment).await {
         Ok(()) => reason,
         Err(error) => {
             let why = world.redactor().redact(&format!("{error:#}")).into_owned();

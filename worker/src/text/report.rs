@@ -157,6 +157,16 @@ pub fn outcome_comment(outcome: &Outcome, run: TaskId) -> Option<String> {
     Some(format!("{text}\n\nRun `{run}`.\n"))
 }
 
+/// What stands in the place of [`failure_comment`] once the same run has ended otherwise.
+#[must_use]
+pub fn overcome_comment(outcome: &Outcome, run: TaskId) -> String {
+    let end = match outcome {
+        Outcome::Superseded { reason } => format!("there was nothing left to do: {}", neutral_text(reason)),
+        _ => "another comment of mine says how it ended".to_owned(),
+    };
+    format!("An earlier attempt at this failed. It was started again, and {end}.\n\nRun `{run}`.\n")
+}
+
 /// The comment on the ticket when a run failed for good.
 #[must_use]
 pub fn failure_comment(reason: &str, attempts: u32, run: TaskId) -> String {
@@ -190,6 +200,7 @@ mod tests {
             kind: "Bug".to_owned(),
             comments: vec![],
             updated_at: Timestamp::UNIX_EPOCH,
+            own_comments: vec![],
             memory: TicketMemory::default(),
         }
     }
@@ -273,6 +284,20 @@ mod tests {
 
         Run `01K9ZW4R7M1S8T3V5X7Z9B1D3F`.
         ");
+    }
+
+    #[test]
+    fn a_failure_that_was_overcome_claims_no_failure() {
+        let run = note("PROJ-1").run;
+        let cancelled = Outcome::Cancelled { by: "ann".to_owned() };
+        insta::assert_snapshot!(overcome_comment(&cancelled, run), @r"
+        An earlier attempt at this failed. It was started again, and another comment of mine says how it ended.
+
+        Run `01K9ZW4R7M1S8T3V5X7Z9B1D3F`.
+        ");
+        let superseded = Outcome::Superseded { reason: "a later run has done it".to_owned() };
+        let text = overcome_comment(&superseded, run);
+        assert!(text.contains("nothing left to do: a later run has done it."), "{text}");
     }
 
     #[test]
