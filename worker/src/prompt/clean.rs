@@ -44,6 +44,27 @@ pub fn is_hidden(character: char) -> bool {
 /// shown, no titles of links, at most `limit` characters.
 #[must_use]
 pub fn clean_untrusted(text: &str, limit: usize) -> String {
+    cut(&settled(text, cleaned_once), limit)
+}
+
+/// Cleaned until nothing changes any more, so that what was written clean is read back equal: what one pass takes out
+/// may leave something for the next.
+fn settled(text: &str, pass: impl Fn(&str) -> String) -> String {
+    let mut clean = pass(text);
+    for _ in 0..MOST_PASSES {
+        let again = pass(&clean);
+        if again == clean {
+            break;
+        }
+        clean = again;
+    }
+    clean
+}
+
+/// So many passes are enough for all but texts made to need more.
+const MOST_PASSES: usize = 50;
+
+fn cleaned_once(text: &str) -> String {
     // Hidden characters go first, or they would hide a comment's beginning from the next pattern.
     let text = LINE_ENDS.replace_all(text, "\n");
     let text = HIDDEN_CHARACTERS.replace_all(&text, "");
@@ -55,15 +76,14 @@ pub fn clean_untrusted(text: &str, limit: usize) -> String {
     let text = LINK_TITLE.replace_all(&text, "]($1)");
     let text = REFERENCE_TITLE.replace_all(&text, "$1");
     let text = BLANK_LINES.replace_all(&text, "\n\n\n");
-    cut(text.trim_matches('\n').trim_end(), limit)
+    text.trim_matches('\n').trim_end().to_owned()
 }
 
 /// The same in one line.
 #[must_use]
 pub fn clean_line(text: &str, limit: usize) -> String {
-    let clean = clean_untrusted(text, usize::MAX);
-    let line = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    cut(&line, limit)
+    let line = |text: &str| cleaned_once(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&settled(text, line), limit)
 }
 
 /// The first characters, with a mark where something is left out; at most `limit` of them all told.
@@ -124,6 +144,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_clean_stays_as_it_is() {
+        assert_eq!(clean_line("\t<!--", 100), "");
+        for text in ["a\n\t<!-- b", "\n\n<!-- x -->\n <!--", "![![a](b)](c)", "x\n    \n\n\n\n   <!<!---->--"]
+        {
+            let (once, line) = (clean(text), clean_line(text, 100));
+            assert_eq!((clean(&once), clean_line(&line, 100)), (once, line), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_text_is_cut_at_its_limit() {
         assert_eq!(clean_untrusted("äöüäöüäöü", 8), "äöüä […]");
         assert_eq!(clean_untrusted("äöü", 3), "äöü");
@@ -175,6 +205,8 @@ mod tests {
             prop_assert!(!COMMENT.is_match(&clean), "{clean}");
             prop_assert!(clean.chars().count() <= limit.max(4));
             prop_assert!(!clean_line(&text, limit).contains('\n'));
+            prop_assert_eq!(clean_line(&clean_line(&text, 1_000), 1_000), clean_line(&text, 1_000));
+            prop_assert_eq!(clean_untrusted(&clean_untrusted(&text, 1_000), 1_000), clean_untrusted(&text, 1_000));
         }
 
         #[test]
