@@ -22,7 +22,7 @@ pub mod queue;
 
 mod lenient;
 mod rest;
-mod sticky;
+pub mod sticky;
 
 pub mod github;
 pub mod jira;

@@ -9,16 +9,16 @@ const ROUNDS: usize = 4;
 
 /// A comment of ours that has the wanted marker.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Own {
+pub struct Own {
     /// Its number.
-    pub(crate) id: CommentId,
+    pub id: CommentId,
     /// Whether it already says what it should.
-    pub(crate) right: bool,
+    pub right: bool,
 }
 
 /// What an error means for the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// The write may have been done.
     Ambiguous,
     /// The comment is not there any more.
@@ -30,18 +30,18 @@ pub(crate) enum Trouble {
 }
 
 /// Where comments with one marker and one text are kept.
-pub(crate) trait Board {
+pub trait Board {
     /// What can go wrong.
     type Error: fmt::Display;
 
     /// All our comments with the marker, in any order.
-    async fn own(&self) -> Result<Vec<Own>, Self::Error>;
+    fn own(&self) -> impl Future<Output = Result<Vec<Own>, Self::Error>> + Send;
     /// Writes a new one.
-    async fn create(&self) -> Result<CommentId, Self::Error>;
+    fn create(&self) -> impl Future<Output = Result<CommentId, Self::Error>> + Send;
     /// Changes an existing one.
-    async fn update(&self, id: CommentId) -> Result<(), Self::Error>;
+    fn update(&self, id: CommentId) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// Deletes a surplus one.
-    async fn delete(&self, id: CommentId) -> Result<(), Self::Error>;
+    fn delete(&self, id: CommentId) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// What the error means.
     fn trouble(error: &Self::Error) -> Trouble;
     /// The error when it does not come to rest.
@@ -52,7 +52,7 @@ pub(crate) trait Board {
 ///
 /// After a create the list is read again: the lowest id stays and our others go, so that two writers end with one.
 /// A create whose answer was lost is not repeated before the list was read.
-pub(crate) async fn upsert<B: Board>(board: &B) -> Result<CommentId, B::Error> {
+pub async fn upsert<B: Board>(board: &B) -> Result<CommentId, B::Error> {
     let mut created = None;
     let mut last = None;
     for _ in 0..ROUNDS {

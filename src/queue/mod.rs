@@ -211,20 +211,25 @@ pub struct DeliveryInfo {
 
 /// What is counted over the deliveries of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) attempt: u32,
-    pub(crate) waits: u32,
-    pub(crate) crashes: u32,
+pub struct Counters {
+    /// See [`DeliveryInfo::attempt`].
+    pub attempt: u32,
+    /// See [`DeliveryInfo::waits`].
+    pub waits: u32,
+    /// See [`DeliveryInfo::crashes`].
+    pub crashes: u32,
 }
 
 impl DeliveryInfo {
     /// The counters of this delivery.
-    pub(crate) fn counters(&self) -> Counters {
+    #[must_use]
+    pub fn counters(&self) -> Counters {
         Counters { attempt: self.attempt, waits: self.waits, crashes: self.crashes }
     }
 
     /// The counters of the next delivery, after this wish.
-    pub(crate) fn counters_after(&self, retry: &Retry) -> Counters {
+    #[must_use]
+    pub fn counters_after(&self, retry: &Retry) -> Counters {
         let Self { attempt, waits, crashes, .. } = *self;
         match retry.counts {
             // An attempt that failed has been settled: whatever killed workers before did not this time.
@@ -299,7 +304,8 @@ impl fmt::Debug for Delivery {
 
 impl Delivery {
     /// Made by a transport.
-    pub(crate) fn new(body: Bytes, info: DeliveryInfo, settle: Box<dyn Settle>) -> Self {
+    #[must_use]
+    pub fn new(body: Bytes, info: DeliveryInfo, settle: Box<dyn Settle>) -> Self {
         Self { body, info, settle }
     }
 
@@ -319,12 +325,14 @@ impl Delivery {
         self.settle.retry(&self.body, &self.info, retry).await
     }
 
-    /// Gives the task back to be delivered at once, e.g. on shutdown: confirmed publish, then ack.
+    /// Gives the task back to be delivered at once, e.g. on shutdown: confirmed publish, then ack. It counts as a wait, so
+    /// that the next worker sees that another one may have had effects.
     ///
     /// # Errors
     /// As [`Delivery::retry`].
     pub async fn release(self, reason: &str) -> Result<Settled, QueueError> {
-        self.settle.release(&self.body, &self.info, reason).await
+        let info = DeliveryInfo { waits: self.info.waits.saturating_add(1), ..self.info };
+        self.settle.release(&self.body, &info, reason).await
     }
 
     /// Parks the task for people: confirmed publish to the dead-letter queue with the reason, then ack.
@@ -358,30 +366,61 @@ impl Delivery {
     }
 }
 
-/// The transport's half of a [`Delivery`].
+/// The transport's half of a [`Delivery`]; each function as the one of that name there.
 #[async_trait]
-pub(crate) trait Settle: Send + Sync {
+pub trait Settle: Send + Sync {
+    /// See [`Delivery::ack`].
+    ///
+    /// # Errors
+    /// As there.
     async fn ack(self: Box<Self>) -> Result<Settled, QueueError>;
+
+    /// See [`Delivery::retry`].
+    ///
+    /// # Errors
+    /// As there.
     async fn retry(
         self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
         retry: Retry,
     ) -> Result<Settled, QueueError>;
+
+    /// See [`Delivery::release`].
+    ///
+    /// # Errors
+    /// As there.
     async fn release(
         self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
         reason: &str,
     ) -> Result<Settled, QueueError>;
+
+    /// See [`Delivery::dead_letter`].
+    ///
+    /// # Errors
+    /// As there.
     async fn dead_letter(
         self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
         death: &Death,
     ) -> Result<Settled, QueueError>;
+
+    /// See [`Delivery::normalise`].
+    ///
+    /// # Errors
+    /// As there.
     async fn normalise(self: Box<Self>, info: &DeliveryInfo, task: &Task) -> Result<Settled, QueueError>;
+
+    /// See [`Delivery::lease`].
+    ///
+    /// # Errors
+    /// As there.
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError>;
+
+    /// See [`Delivery::lost`].
     fn lost(&self) -> CancellationToken;
 }
 
@@ -426,13 +465,15 @@ pub struct Lease {
 
 /// The transport's half of a [`Lease`]; dropping it gives the lease back in the end.
 #[async_trait]
-pub(crate) trait Hold: Send + Sync {
+pub trait Hold: Send + Sync {
+    /// Gives the lease back and waits until another can take it.
     async fn release(self: Box<Self>);
 }
 
 impl Lease {
     /// Made by a transport.
-    pub(crate) fn new(key: LeaseKey, lost: CancellationToken, hold: Box<dyn Hold>) -> Self {
+    #[must_use]
+    pub fn new(key: LeaseKey, lost: CancellationToken, hold: Box<dyn Hold>) -> Self {
         Self { key, lost, hold: Some(hold) }
     }
 

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::crash;
-use crate::failure::{InStep, Transient};
+use crate::failure::{InStep, Transient, Unfinished};
 use crate::metrics::Metrics;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::recall::Recall;
@@ -52,17 +52,18 @@ pub async fn run(
     let run = task.id;
     let key = task.ticket.clone();
     let stage = Stage { world, run };
+    // Who does not hold the lease must not write the ticket's memory, so a cancel request begins the claim anew: what
+    // it waited for may hang.
+    let mut request = None;
     // Cancel-safe: a claim that is given up gives its lease back.
     let claim = tokio::select! {
         biased;
-        request = recall.cancelled() => {
-            let outcome = cancelled(request);
-            report::close(world, &key, &[], &outcome, run).await?;
-            log.record(outcome.event(), outcome_data(&outcome)).await;
-            return Ok(Attempt::Ended(outcome));
-        }
         () = cancel.cancelled() => return Err(stopped()),
-        claim = stage.step("claim", SERVICES, claim::claim(world, task, log.attempt(), leases)) => claim?,
+        claim = stage.step("claim", SERVICES, claim::claim(world, task.clone(), log.attempt(), leases)) => claim?,
+        asked = recall.cancelled() => {
+            request = Some(asked);
+            stage.step("claim", SERVICES, claim::claim(world, task.clone(), log.attempt(), leases)).await?
+        }
     };
     let claimed = match claim {
         Claim::Ours(claimed) => *claimed,
@@ -80,9 +81,12 @@ pub async fn run(
         }
     };
     log.record(EventKind::Claimed, claim::describe(&claimed.route)).await;
-    let result = under_lease(world, &claimed, log, cancel, recall).await;
+    let result = match request {
+        Some(request) => end_cancelled(world, &claimed, request, log).await,
+        None => under_lease(world, &claimed, log, cancel, recall).await,
+    };
     release(claimed.lease).await;
-    result.map(Attempt::Ended)
+    result
 }
 
 /// Whether the run has ended before, going by the marker on its ticket; says so to the record.
@@ -105,7 +109,7 @@ async fn under_lease(
     log: &mut RunLog,
     cancel: &CancellationToken,
     recall: &mut Recall,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Attempt> {
     let lost = claimed.lease.as_ref().map(Lease::lost).unwrap_or_default();
     // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
     let request = tokio::select! {
@@ -113,15 +117,28 @@ async fn under_lease(
         () = lost.cancelled() => return Err(Transient("the lease on the ticket was lost".to_owned()).into()),
         request = recall.cancelled() => request,
         () = cancel.cancelled() => return Err(stopped()),
-        result = world.work(claimed, log, cancel) => return result,
+        result = world.work(claimed, log, cancel) => return result.map(Attempt::Ended),
     };
     tracing::warn!(by = %request.by, "the run is cancelled");
     // Cancel-safe: telling the ticket again changes nothing.
     tokio::select! {
         biased;
         () = lost.cancelled() => Err(Transient("the lease on the ticket was lost".to_owned()).into()),
-        result = conclude(world, claimed, cancelled(request), log) => result,
+        result = end_cancelled(world, claimed, request, log) => result,
     }
+}
+
+/// Ends a run as cancelled, unless its marker was set before the request was heard: there is one end.
+async fn end_cancelled(
+    world: &dyn World,
+    claimed: &Claimed,
+    request: CancelRequest,
+    log: &mut RunLog,
+) -> anyhow::Result<Attempt> {
+    if end_before(world, &claimed.task, log).await? {
+        return Ok(Attempt::AlreadyEnded);
+    }
+    conclude(world, claimed, cancelled(request), log).await.map(Attempt::Ended)
 }
 
 fn stopped() -> anyhow::Error {
@@ -197,6 +214,19 @@ async fn work(
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
     crash::point("workspace:done");
+    if let Some(reason) = obsolete(claimed, &workspace) {
+        remove(workspace).await;
+        // What the ticket remembers stays as it is: this run has seen nothing that another one has not.
+        let outcome = Outcome::Superseded { reason };
+        let own = &claimed.ticket.own_comments;
+        report::close(services, &claimed.task.ticket, own, &outcome, claimed.task.id).await?;
+        log.record(outcome.event(), outcome_data(&outcome)).await;
+        return Ok(outcome);
+    }
+    if let Some(run) = workspace.unfinished {
+        remove(workspace).await;
+        return Err(Unfinished(run).into());
+    }
     if let Some(outcome) = pointless(claimed, &workspace) {
         remove(workspace).await;
         return conclude(services, claimed, outcome, log).await;
@@ -222,13 +252,15 @@ async fn remove(workspace: Workspace) {
     }
 }
 
+/// Why the run is not wanted any more; one that has pushed goes on in any case.
+fn obsolete(claimed: &Claimed, workspace: &Workspace) -> Option<String> {
+    claimed.obsolete.clone().filter(|_| workspace.resumed.is_none())
+}
+
 /// Why nothing should be begun, now that the branch is known; a run that has pushed goes on in any case.
 fn pointless(claimed: &Claimed, workspace: &Workspace) -> Option<Outcome> {
     if workspace.resumed.is_some() {
         return None;
-    }
-    if let Some(reason) = &claimed.withdrawn {
-        return Some(Outcome::Superseded { reason: reason.clone() });
     }
     let pull = workspace.pull.as_ref()?;
     let has_change = claimed.route.mode == Mode::Plan && !pull.draft;

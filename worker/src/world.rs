@@ -2,6 +2,7 @@
 //! implementation, [`crate::services::Services`]; a model in which anything may die at any moment is another.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use jira_agent::config::Config;
 use jira_agent::domain::{AccountId, CommentMarker, Outcome, TaskId, Ticket, TicketKey, TicketMemory};
 use jira_agent::redact::Redactor;
@@ -16,6 +17,11 @@ use crate::run_log::RunLog;
 /// Everything around the protocol.
 #[async_trait]
 pub trait World: Send + Sync {
+    /// The time.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
     /// The settings.
     fn config(&self) -> &Config;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
+use jira_agent::routing;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,8 @@ impl Worker {
         let mut task = body.task;
         if !body.had_id {
             // Published again with an id first, so that a redelivery is the same run.
-            task.requested_at.get_or_insert(delivery.info.first_published.unwrap_or_else(Timestamp::now));
+            task.requested_at
+                .get_or_insert(delivery.info.first_published.unwrap_or_else(|| self.world.now()));
             tracing::info!(run.id = %task.id, ticket.key = %task.ticket, "a task without an id gets one");
             settled(delivery.normalise(&task).await, "normalising");
             return Handled::GoOn;
@@ -75,6 +76,7 @@ impl Worker {
         let mut work = std::pin::pin!(self.attempt(delivery, task).instrument(span));
         // Cancel-safe: the work goes on below when the shutdown comes first.
         tokio::select! {
+            biased;
             handled = &mut work => handled,
             () = self.shutdown.cancelled() => {
                 // Not after the run: the broker would hand out the next task as soon as this one is settled.
@@ -121,7 +123,12 @@ impl Worker {
             if matches!(interrupted, Interrupted::TooLong | Interrupted::Drained) {
                 // Whoever gets the task next should not find its lease held.
                 cancel.cancel();
-                let _ = tokio::time::timeout(LETTING_GO, work).await;
+                // Cancel-safe: as above.
+                tokio::select! {
+                    biased;
+                    () = lost.cancelled() => {}
+                    _ = tokio::time::timeout(LETTING_GO, work) => {}
+                }
             }
             interrupted
         };
@@ -154,7 +161,7 @@ impl Worker {
     fn note_wait(&self, delivery: &Delivery) {
         let info = &delivery.info;
         if let (Some(first), 1, 0) = (info.first_published, info.attempt, info.waits) {
-            let wait = Timestamp::now().duration_since(first);
+            let wait = self.world.now().duration_since(first);
             self.world.metrics().waited(wait.try_into().unwrap_or_default());
         }
     }
@@ -180,11 +187,7 @@ impl Worker {
                 crash::point("consume:acked");
                 handled
             }
-            Attempt::AlreadyEnded => {
-                tracing::info!("the run has ended before; the task is acknowledged");
-                log.flush().await;
-                settled(delivery.ack().await, "acknowledging")
-            }
+            Attempt::AlreadyEnded => already_ended(delivery, log).await,
             Attempt::Busy => {
                 let reason = "another worker works on this ticket".to_owned();
                 self.settle(delivery, task, Failure::LeaseHeld, reason, log).await
@@ -202,17 +205,7 @@ impl Worker {
             return self.settle(delivery, task, Failure::WorkerDied, reason, log).await;
         }
         let reason = format!("the worker died {died} times{at}");
-        // It may have died in the very last moment: then the ticket holds the result, and there is nothing to tell.
-        match pipeline::end_before(&*self.world, task, log).await {
-            Ok(true) => {
-                self.world.forget_step(task.id);
-                self.conclude(delivery, task, Attempt::AlreadyEnded, log).await
-            }
-            Ok(false) | Err(_) => {
-                self.world.forget_step(task.id);
-                self.bury(delivery, task, Death { reason, step }, log).await
-            }
-        }
+        self.bury(delivery, task, Death { reason, step }, log).await
     }
 
     async fn settle_error(
@@ -233,7 +226,7 @@ impl Worker {
 
     fn settlement(&self, failure: Failure, delivery: &Delivery) -> Settlement {
         let max_attempts = self.world.config().worker.max_attempts;
-        let rules = Rules { tiers: self.tiers.clone(), max_attempts, now: Timestamp::now() };
+        let rules = Rules { tiers: self.tiers.clone(), max_attempts, now: self.world.now() };
         failure::settlement(failure, &delivery.info, &rules)
     }
 
@@ -278,13 +271,36 @@ impl Worker {
 
     /// Tells the ticket why the run failed, then parks the task for people.
     async fn bury(&self, delivery: Delivery, task: &Task, death: Death, log: &mut RunLog) -> Handled {
-        tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
-        let reason = report::failed(&*self.world, task, death.reason, delivery.info.attempt).await;
+        let lost = delivery.lost();
+        let (world, attempt) = (&*self.world, delivery.info.attempt);
+        let telling = async {
+            world.forget_step(task.id);
+            // The very last effect may have taken hold although its worker died or its answer was lost: then the ticket
+            // holds the result, and there is no failure to tell.
+            let is_ours = routing::is_ours(&world.config().routes, &task.ticket);
+            if is_ours && pipeline::end_before(world, task, log).await.unwrap_or(false) {
+                return None;
+            }
+            tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
+            Some(report::failed(world, task, death.reason, attempt).await)
+        };
+        // Cancel-safe: telling the ticket again changes nothing.
+        let reason = tokio::select! {
+            biased;
+            () = lost.cancelled() => {
+                tracing::warn!("the connection to the queue is gone: another worker decides over the task");
+                return Handled::GoOn;
+            }
+            reason = telling => reason,
+        };
+        let Some(reason) = reason else {
+            return already_ended(delivery, log).await;
+        };
         crash::point("consume:told");
         let data = json!({ "reason": reason, "step": death.step });
         log.record(EventKind::Failed, data.clone()).await;
         log.flush().await;
-        let death = Death { reason, ..death };
+        let death = Death { reason, step: death.step };
         let handled = settled(delivery.dead_letter(&death).await, "dead-lettering");
         if handled == Handled::Settled {
             self.world.metrics().run_ended("failed", None);
@@ -294,6 +310,13 @@ impl Worker {
         }
         handled
     }
+}
+
+/// Forgets a task whose run has ended before.
+async fn already_ended(delivery: Delivery, log: &mut RunLog) -> Handled {
+    tracing::info!("the run has ended before; the task is acknowledged");
+    log.flush().await;
+    settled(delivery.ack().await, "acknowledging")
 }
 
 fn retry_data(reason: &str, after: Duration, counts: Counts, breaker: &Breaker) -> Value {

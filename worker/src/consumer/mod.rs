@@ -119,6 +119,7 @@ impl Worker {
             }
             // Cancel-safe: all branches only wait.
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(waits.next_wait()) => {}
                 () = self.shutdown.cancelled() => {}
                 () = at(until.idle.map(|idle| idle_since + idle)) => {}

@@ -174,7 +174,7 @@ pub async fn close(
     }
     let mut memory = world.tickets().memory(key).await?;
     let seen = memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH);
-    memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: Timestamp::now() }, seen);
+    memory.mark_end(RunMark { run, end: outcome.word().to_owned(), at: world.now() }, seen);
     world.tickets().write_memory(key, &memory).await
 }
 
@@ -195,15 +195,17 @@ pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u3
     }
 }
 
-/// Sets the terminal marker and raises the watermark to what this run has seen.
+/// Sets the terminal marker, and raises the watermark to what this run has seen if it has acted on that.
 ///
 /// # Errors
 /// When the service does not answer or refuses.
 pub async fn mark(world: &dyn World, claimed: &Claimed, outcome: &Outcome) -> anyhow::Result<()> {
     // Read again: a cancel request may have been left on the ticket while the run was busy.
     let mut memory = world.tickets().memory(&claimed.task.ticket).await?;
-    let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: Timestamp::now() };
-    memory.mark_end(mark, claimed.seen);
+    let mark = RunMark { run: claimed.task.id, end: outcome.word().to_owned(), at: world.now() };
+    let acted = !matches!(outcome, Outcome::Superseded { .. } | Outcome::Cancelled { .. });
+    let seen = if acted { claimed.seen } else { memory.watermark.unwrap_or(Timestamp::UNIX_EPOCH) };
+    memory.mark_end(mark, seen);
     world.tickets().write_memory(&claimed.task.ticket, &memory).await
 }
 
