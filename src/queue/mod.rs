@@ -325,14 +325,12 @@ impl Delivery {
         self.settle.retry(&self.body, &self.info, retry).await
     }
 
-    /// Gives the task back to be delivered at once, e.g. on shutdown: confirmed publish, then ack. It counts as a wait, so
-    /// that the next worker sees that another one may have had effects.
+    /// Gives the task back to be delivered at once, e.g. on shutdown: confirmed publish, then ack.
     ///
     /// # Errors
     /// As [`Delivery::retry`].
     pub async fn release(self, reason: &str) -> Result<Settled, QueueError> {
-        let info = DeliveryInfo { waits: self.info.waits.saturating_add(1), ..self.info };
-        self.settle.release(&self.body, &info, reason).await
+        self.settle.release(&self.body, &self.info, reason).await
     }
 
     /// Parks the task for people: confirmed publish to the dead-letter queue with the reason, then ack.

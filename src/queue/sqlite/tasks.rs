@@ -48,7 +48,7 @@ macro_rules! settle {
 
 const RETRY: &str =
     settle!("state = 'delayed', due_at = ?3, attempt = ?4, waits = ?5, crashes = ?6, reason = ?7");
-const RELEASE: &str = settle!("state = 'ready', waits = waits + 1, reason = ?3");
+const RELEASE: &str = settle!("state = 'ready', reason = ?3");
 const DEAD: &str = settle!("state = 'dead', reason = ?3, step = ?4, died_at = ?5");
 const NORMALISE: &str = settle!(
     "state = 'ready', body = ?3, message_id = ?4, attempt = 1, waits = 0, crashes = 0, reason = NULL, replayed_by = NULL, \
