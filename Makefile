@@ -34,6 +34,10 @@ bench: ## Measure against raw libraries and print a table
 fuzz: ## Random inputs near to real ones; ARGS="--cases 100000" without cargo-fuzz
 	@scripts/fuzz $(ARGS)
 
+.PHONY: chaos
+chaos: ## Kill, stop and cut everything while tickets are worked on, and judge what became of them
+	@scripts/chaos $(ARGS)
+
 .PHONY: build
 build: ## Build the three programs for use, into target/release
 	@cargo build --locked --release --bins $(ARGS)

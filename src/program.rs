@@ -36,41 +36,51 @@ pub struct DoctorArgs {
 }
 
 impl Program {
-    /// Reads the settings and runs the command on two threads. An error is told on standard error, without secrets.
+    /// Reads the settings and runs the command. An error is told on standard error.
     pub fn run<Work>(self, command: impl FnOnce(Config, Redactor) -> Work) -> ExitStatus
     where
         Work: Future<Output = anyhow::Result<ExitStatus>>,
     {
-        let mut redactor = None;
-        self.start(&mut redactor, command).unwrap_or_else(|error| {
-            let text = format!("{}: {error:#}", self.name);
-            // A service may repeat in its answer what it was sent. What is wrong with the settings holds no secret, but
-            // examples that look like one.
-            output::note(
-                &redactor.map_or_else(|| text.clone(), |redactor| redactor.redact(&text).into_owned()),
-            );
+        let name = self.name;
+        self.start(command).unwrap_or_else(|error| {
+            output::note(&format!("{name}: {error:#}"));
             status_of(&error)
         })
     }
 
-    fn start<Work>(
-        &self,
-        known: &mut Option<Redactor>,
-        command: impl FnOnce(Config, Redactor) -> Work,
-    ) -> anyhow::Result<ExitStatus>
+    fn start<Work>(self, command: impl FnOnce(Config, Redactor) -> Work) -> anyhow::Result<ExitStatus>
     where
         Work: Future<Output = anyhow::Result<ExitStatus>>,
     {
-        let config = Config::load(ConfigSources::from_process(self.config.clone()))?;
+        let config = Config::load(ConfigSources::from_process(self.config))?;
         if let Some(needs) = self.needs {
             config.check(needs)?;
         }
-        let redactor = Redactor::new(config.secrets());
-        *known = Some(redactor.clone());
-        let _telemetry = telemetry::init(&config.log, redactor.clone())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(command(config, redactor))
+        carry_out(self.name, config, command)
     }
+}
+
+/// Runs a command on two threads to its end, with log lines on; no secret is in what it says about an error.
+///
+/// # Errors
+/// When logging or the threads cannot be set up.
+pub fn carry_out<Work>(
+    name: &str,
+    config: Config,
+    command: impl FnOnce(Config, Redactor) -> Work,
+) -> anyhow::Result<ExitStatus>
+where
+    Work: Future<Output = anyhow::Result<ExitStatus>>,
+{
+    let redactor = Redactor::new(config.secrets());
+    let _telemetry = telemetry::init(&config.log, redactor.clone())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(command(config, redactor.clone()));
+    // A service may repeat in its answer what it was sent.
+    Ok(result.unwrap_or_else(|error| {
+        output::note(&redactor.redact(&format!("{name}: {error:#}")));
+        status_of(&error)
+    }))
 }
 
 /// The exit code of an error that ends a command: by the first typed error in its chain.

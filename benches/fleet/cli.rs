@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 
-/// Measures the product against a plain peer and prints a table. Needs release builds and a private RabbitMQ; `scripts/bench`
+/// Measures the product against a plain peer and prints a table. Needs release builds, a private RabbitMQ and a private Redis; `scripts/bench`
 /// sees to both.
 #[derive(Debug, Parser)]
 #[command(name = "jira-agent-bench", version)]
@@ -23,6 +23,10 @@ pub struct Cli {
 pub enum Measurement {
     /// Take a task and acknowledge it, against a plain lapin loop
     Consume,
+    /// Take a task, its lease, and acknowledge it on Redis, against a plain loop
+    Redis,
+    /// The same in a SQLite file
+    Sqlite,
     /// Fetch a repository at depth 1, against `git clone --depth 1`
     Clone,
     /// From starting a worker to its first wait for a task
@@ -36,6 +40,8 @@ impl Measurement {
     pub fn name(self) -> &'static str {
         match self {
             Self::Consume => "consume",
+            Self::Redis => "redis",
+            Self::Sqlite => "sqlite",
             Self::Clone => "clone",
             Self::Start => "start",
             Self::Memory => "memory",

@@ -8,6 +8,7 @@ mod clone;
 mod consume;
 mod process;
 mod start;
+mod stores;
 mod table;
 
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ async fn measure(cli: Cli) -> anyhow::Result<Vec<Row>> {
         output::note(&format!("bench: {name} …"));
         let measured = match measurement {
             Measurement::Consume => consume::rows(&Broker::from_environment()?, &cli).await,
+            Measurement::Redis => stores::redis(&cli).await,
+            Measurement::Sqlite => stores::sqlite(&cli).await,
             Measurement::Clone => clone::rows(&program, &cli).await,
             Measurement::Start => start::start(&program, &Broker::from_environment()?, &cli).await,
             Measurement::Memory => start::memory(&program, &Broker::from_environment()?).await,

@@ -133,9 +133,9 @@ pub(super) fn settings(env: &BTreeMap<String, String>, choices: &Choices<'_>) ->
 pub(super) fn complete_redis(
     env: &BTreeMap<String, String>,
     address: Option<&str>,
-    problems: &mut Vec<Problem>,
+    unreadable: &mut Vec<Problem>,
 ) -> Option<Aliased> {
-    let parts = OF_REDIS.map(|name| with_file(env, name, "queue.url", problems).into_iter().next());
+    let parts = OF_REDIS.map(|name| with_file(env, name, "queue.url", unreadable).into_iter().next());
     let [port, user, password] = parts;
     // Where a service is called `redis`, Kubernetes sets REDIS_PORT to an address.
     let port = port.and_then(|part| Some((part.text.trim().parse::<u16>().ok()?, part.variable)));

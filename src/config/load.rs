@@ -340,7 +340,7 @@ fn complete_redis(env: &BTreeMap<String, String>, layers: &mut Layers) {
         return;
     }
     let address = text("queue.url");
-    if let Some(whole) = alias::complete_redis(env, address.as_deref(), &mut layers.problems) {
+    if let Some(whole) = alias::complete_redis(env, address.as_deref(), &mut layers.unreadable) {
         let origin = format!("environment variable `{}`", whole.variable);
         layers.set(whole.key, Value::from(whole.text), &origin);
     }

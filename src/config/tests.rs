@@ -459,7 +459,8 @@ mod usual_names {
         let config = from_env(&[("REDIS_HOST", "h"), ("REDIS_PASSWORD_FILE", &path.to_string_lossy())]);
         assert_eq!(config.queue.url.expose(), "redis://:from%20a%20file@h");
         config.check(Needs::Enqueue).unwrap();
-        let text = problems_of_env(&[("REDIS_HOST", "h"), ("REDIS_PASSWORD_FILE", "/nowhere")]);
+        let config = from_env(&[("REDIS_HOST", "h"), ("REDIS_PASSWORD_FILE", "/nowhere")]);
+        let text = config.check(Needs::Enqueue).unwrap_err().to_string();
         assert!(text.contains("REDIS_PASSWORD_FILE"), "{text}");
     }
 

@@ -89,6 +89,47 @@ async fn a_run_that_has_pushed_goes_on_although_its_trigger_is_gone() {
     }
 }
 
+/// Two tasks ask for the same; the worker of the first dies after its push, and the second is delivered before it.
+async fn overtaken(point: &'static str) {
+    let world = World::new().await;
+    let body = r#"{"issue_id": "PROJ-1", "requested_at": "2026-01-30T12:00:00Z"}"#;
+    world.publish(body).await;
+    let first = world.work(&ONCE, &[("JIRA_AGENT_CRASH_AT", point)]).await;
+    assert_eq!(first.status.signal(), Some(9), "killed at {point}: {}", first.log);
+    let held_up = world.broker.take("agent-tasks").await;
+    world.publish(body).await;
+    let second = world.work_once().await;
+    assert!(second.log.contains("of this ticket has pushed and is not finished"), "{point}: {}", second.log);
+    world.broker.publish(std::str::from_utf8(&held_up.data).unwrap(), held_up.properties.clone()).await;
+    world.work_once().await;
+    world.hurry("agent-tasks.retry.30s").await;
+    world.work_off().await;
+    world.assert_fixed().await;
+    assert_eq!(world.simulator.models().calls().len(), 1, "{point}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_task_of_the_ticket_waits_for_a_run_that_has_pushed() {
+    for point in ["publish:pushed", "publish:done", "report:commented"] {
+        overtaken(point).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_pushed_goes_on_although_another_one_has_ended_since() {
+    let world = World::new().await;
+    world.publish(TICKET).await;
+    let first = world.work(&ONCE, &[("JIRA_AGENT_CRASH_AT", "publish:pushed")]).await;
+    assert_eq!(first.status.signal(), Some(9), "{}", first.log);
+    // As a run leaves it that read the ticket later and found nothing to do.
+    let memory = serde_json::json!({"watermark": "2999-01-01T00:00:00Z"});
+    world.simulator.jira().set_property(TICKET, "jira-agent", memory).unwrap();
+    world.work_off().await;
+    world.assert_fixed().await;
+    world.finish().await;
+}
+
 async fn plan(point: &'static str) -> bool {
     let world = World::speechless().await;
     world.answer(Rule::new(NEEDED, Reply::text(PLAN)).unwrap());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use jira_agent::domain::TaskId;
 use jira_agent::github::GitHubError;
 use jira_agent::http::HttpError;
 use jira_agent::jira::JiraError;
@@ -25,7 +26,7 @@ pub enum Failure {
     Outage(Duration),
     /// Trying again is useless.
     Permanent,
-    /// Another worker works on the ticket.
+    /// Another worker works on the ticket, or another run of it has to end first.
     LeaseHeld,
     /// The worker has to stop before the run could finish.
     Shutdown,
@@ -129,6 +130,11 @@ pub struct Permanent(pub String);
 #[error("{0}")]
 pub struct Transient(pub String);
 
+/// Another run of the ticket has pushed and not ended yet: its task is on its way, and goes first.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("run {0} of this ticket has pushed and is not finished; it goes first")]
+pub struct Unfinished(pub TaskId);
+
 /// In which step an error came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InStep(pub &'static str);
@@ -157,6 +163,9 @@ pub fn classify(error: &anyhow::Error) -> Failure {
     for cause in error.chain() {
         if cause.is::<Permanent>() || cause.is::<NoTicket>() {
             return Failure::Permanent;
+        }
+        if cause.is::<Unfinished>() {
+            return Failure::LeaseHeld;
         }
         if let Some(down) = cause.downcast_ref::<ProviderDown>() {
             return Failure::Outage(down.wait);

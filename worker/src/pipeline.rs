@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::crash;
-use crate::failure::{InStep, Transient};
+use crate::failure::{InStep, Transient, Unfinished};
 use crate::metrics::Metrics;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::recall::Recall;
@@ -52,18 +52,20 @@ pub async fn run(
     let run = task.id;
     let key = task.ticket.clone();
     let stage = Stage { world, run };
-    // Who does not hold the lease must not write the ticket's memory, so a cancel request begins the claim anew: what
-    // it waited for may hang.
-    let mut request = None;
     // Cancel-safe: a claim that is given up gives its lease back.
-    let claim = tokio::select! {
+    let (claim, request) = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(stopped()),
-        claim = stage.step("claim", SERVICES, claim::claim(world, task.clone(), log.attempt(), leases)) => claim?,
-        asked = recall.cancelled() => {
-            request = Some(asked);
-            stage.step("claim", SERVICES, claim::claim(world, task.clone(), log.attempt(), leases)).await?
+        request = recall.cancelled() => (None, Some(request)),
+        claim = stage.step("claim", SERVICES, claim::claim(world, task.clone(), log.attempt(), leases)) => {
+            (Some(claim?), None)
         }
+    };
+    let claim = match claim {
+        Some(claim) => claim,
+        // Only who holds the lease may write the ticket's memory, so a cancelled run is claimed all the same. Whatever
+        // request was hanging is made anew.
+        None => stage.step("claim", SERVICES, claim::claim(world, task, log.attempt(), leases)).await?,
     };
     let claimed = match claim {
         Claim::Ours(claimed) => *claimed,
@@ -81,10 +83,7 @@ pub async fn run(
         }
     };
     log.record(EventKind::Claimed, claim::describe(&claimed.route)).await;
-    let result = match request {
-        Some(request) => end_cancelled(world, &claimed, request, log).await,
-        None => under_lease(world, &claimed, log, cancel, recall).await,
-    };
+    let result = under_lease(world, &claimed, log, cancel, recall, request).await;
     release(claimed.lease).await;
     result
 }
@@ -102,20 +101,21 @@ pub async fn end_before(world: &dyn World, task: &Task, log: &mut RunLog) -> any
     Ok(mark.is_some())
 }
 
-/// The work, until it is done, the lease is lost or somebody cancels it.
+/// The work, until it is done, the lease is lost or somebody cancels it; `request` when somebody has already.
 async fn under_lease(
     world: &dyn World,
     claimed: &Claimed,
     log: &mut RunLog,
     cancel: &CancellationToken,
     recall: &mut Recall,
+    request: Option<CancelRequest>,
 ) -> anyhow::Result<Attempt> {
     let lost = claimed.lease.as_ref().map(Lease::lost).unwrap_or_default();
     // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
     let request = tokio::select! {
         biased;
         () = lost.cancelled() => return Err(Transient("the lease on the ticket was lost".to_owned()).into()),
-        request = recall.cancelled() => request,
+        request = async { match request { Some(request) => request, None => recall.cancelled().await } } => request,
         () = cancel.cancelled() => return Err(stopped()),
         result = world.work(claimed, log, cancel) => return result.map(Attempt::Ended),
     };
@@ -214,6 +214,19 @@ async fn work(
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
     crash::point("workspace:done");
+    if let Some(reason) = obsolete(claimed, &workspace) {
+        remove(workspace).await;
+        // What the ticket remembers stays as it is: this run has seen nothing that another one has not.
+        let outcome = Outcome::Superseded { reason };
+        let own = &claimed.ticket.own_comments;
+        report::close(services, &claimed.task.ticket, own, &outcome, claimed.task.id).await?;
+        log.record(outcome.event(), outcome_data(&outcome)).await;
+        return Ok(outcome);
+    }
+    if let Some(run) = workspace.unfinished {
+        remove(workspace).await;
+        return Err(Unfinished(run).into());
+    }
     if let Some(outcome) = pointless(claimed, &workspace) {
         remove(workspace).await;
         return conclude(services, claimed, outcome, log).await;
@@ -239,13 +252,15 @@ async fn remove(workspace: Workspace) {
     }
 }
 
+/// Why the run is not wanted any more; one that has pushed goes on in any case.
+fn obsolete(claimed: &Claimed, workspace: &Workspace) -> Option<String> {
+    claimed.obsolete.clone().filter(|_| workspace.resumed.is_none())
+}
+
 /// Why nothing should be begun, now that the branch is known; a run that has pushed goes on in any case.
 fn pointless(claimed: &Claimed, workspace: &Workspace) -> Option<Outcome> {
     if workspace.resumed.is_some() {
         return None;
-    }
-    if let Some(reason) = &claimed.withdrawn {
-        return Some(Outcome::Superseded { reason: reason.clone() });
     }
     let pull = workspace.pull.as_ref()?;
     let has_change = claimed.route.mode == Mode::Plan && !pull.draft;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use jira_agent::domain::{BranchName, CommitId, Outcome, Task, Ticket};
+use jira_agent::domain::{BranchName, CommitId, Outcome, Task, TaskId, Ticket};
 use jira_agent::github::PullRequest;
 use jira_agent::queue::Lease;
 use jira_agent::routing::Route;
@@ -42,8 +42,8 @@ pub struct Claimed {
     pub lease: Option<Lease>,
     /// When the ticket was read: the run sees nothing newer.
     pub seen: Timestamp,
-    /// Why the trigger no longer stands; it only matters while the run has had no effect.
-    pub withdrawn: Option<String>,
+    /// Why there is nothing to do any more; it only matters while the run has had no effect.
+    pub obsolete: Option<String>,
 }
 
 /// The repository is here.
@@ -65,6 +65,8 @@ pub struct Workspace {
     pub pull: Option<PullRequest>,
     /// A commit that this very run pushed in an earlier attempt.
     pub resumed: Option<Resumed>,
+    /// Another run that has pushed the branch's newest commit a short while ago and has not ended yet.
+    pub unfinished: Option<TaskId>,
     /// Paths that are stored in Git LFS and cannot be edited here.
     pub lfs: BTreeSet<String>,
 }

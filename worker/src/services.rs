@@ -81,6 +81,7 @@ impl Services {
             ModelError::Unreachable { .. }
             | ModelError::Unavailable { .. }
             | ModelError::Stalled { .. }
+            | ModelError::TimedOut { .. }
             | ModelError::Interrupted { .. } => self.breaker.outage(),
             // Its own fault, or that of whoever asked.
             _ => false,

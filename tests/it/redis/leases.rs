@@ -32,18 +32,22 @@ async fn held_by_the_dead(server: &Server) {
     .unwrap();
 }
 
+/// Only a server that has been up for a lease time takes anything back.
+async fn old_enough(server: &Server) {
+    let uptime = |info: String| {
+        let line = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")).map(str::to_owned);
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    wait_for("an old server", async || (uptime(server.ask(&["INFO", "server"]).await) > 3).then_some(()))
+        .await;
+}
+
 #[tokio::test]
 async fn what_a_dead_worker_held_comes_back_and_counts() {
     let server = Server::shared().await;
     let queue = server.queue_with(SHORT).await;
     queue.publish(&task("PROJ-1")).await.unwrap();
-    let uptime = |info: String| {
-        let line = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")).map(str::to_owned);
-        line.unwrap().trim().parse::<u64>().unwrap()
-    };
-    // Only a server that has been up for a lease time takes anything back.
-    wait_for("an old server", async || (uptime(server.ask(&["INFO", "server"]).await) > 3).then_some(()))
-        .await;
+    old_enough(&server).await;
     for deaths in 1..=2 {
         let begin = Instant::now();
         held_by_the_dead(&server).await;
@@ -74,12 +78,12 @@ async fn hold(queue: &dyn TaskQueue) -> (Box<dyn Consumer>, Delivery) {
 #[tokio::test]
 async fn a_held_delivery_is_kept_for_longer_than_its_lease() {
     let server = Server::shared().await;
-    let queue = server.queue_with(Duration::from_millis(400)).await;
+    let queue = server.queue_with(Duration::from_millis(1500)).await;
     server.push("PROJ-1").await;
     let (_consumer, delivery) = hold(&queue).await;
     let LeaseOutcome::Granted(lease) = delivery.lease(&lease_key()).await.unwrap() else { panic!("held") };
     let mut other = queue.consume().await.unwrap();
-    let early = tokio::time::timeout(Duration::from_millis(1500), other.next()).await;
+    let early = tokio::time::timeout(Duration::from_secs(4), other.next()).await;
     assert!(early.is_err(), "nobody else gets it");
     assert!(matches!(queue.lease(&lease_key()).await.unwrap(), LeaseOutcome::Held));
     assert!(!delivery.lost().is_cancelled() && !lease.lost().is_cancelled());
@@ -90,10 +94,11 @@ async fn a_held_delivery_is_kept_for_longer_than_its_lease() {
 
 /// Ends the only lease before its time, and has another worker take the task.
 async fn steal(server: &Server) -> (Box<dyn Consumer>, Delivery) {
+    old_enough(server).await;
     let leases: Vec<String> = server.ask(&["HKEYS", "jira_ticket_queue:leases"]).await;
     assert_eq!(leases.len(), 1);
     server.ask::<()>(&["HSET", "jira_ticket_queue:leases", &leases[0], "1"]).await;
-    let (consumer, delivery) = hold(&server.queue_with(Duration::from_millis(100)).await).await;
+    let (consumer, delivery) = hold(&server.queue_with(SHORT).await).await;
     assert_eq!(delivery.info.delivery_count, 1);
     (consumer, delivery)
 }
@@ -101,7 +106,8 @@ async fn steal(server: &Server) -> (Box<dyn Consumer>, Delivery) {
 #[tokio::test]
 async fn a_stale_holder_learns_it_and_can_settle_nothing() {
     let server = Server::shared().await;
-    let queue = server.queue_with(Duration::from_secs(6)).await;
+    old_enough(&server).await;
+    let queue = server.queue_with(Duration::from_secs(4)).await;
     server.push("PROJ-1").await;
     let (_consumer, stale) = hold(&queue).await;
     let (_other, stolen) = steal(&server).await;
@@ -261,10 +267,10 @@ async fn a_server_that_stays_away_costs_the_delivery_when_its_lease_ends() {
 #[tokio::test]
 async fn a_lease_without_a_delivery_is_kept_and_given_back() {
     let server = Server::shared().await;
-    let queue = server.queue_with(Duration::from_millis(600)).await;
+    let queue = server.queue_with(Duration::from_millis(1500)).await;
     let LeaseOutcome::Granted(lease) = queue.lease(&lease_key()).await.unwrap() else { panic!("held") };
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(1) {
+    while begin.elapsed() < Duration::from_secs(3) {
         assert!(matches!(queue.lease(&lease_key()).await.unwrap(), LeaseOutcome::Held));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

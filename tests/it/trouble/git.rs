@@ -185,7 +185,9 @@ async fn a_dead_letter_that_is_put_back_is_carried_out_once_the_cause_is_mended(
     assert_eq!(world.pulls().len(), 1);
     let comments = world.comments();
     assert_eq!(comments.len(), 2, "one of each kind: {comments:?}");
-    assert!(comments[0].contains("refused the token") && comments[1].contains("I opened"), "{comments:?}");
+    // What was said of the failure is taken back.
+    assert!(comments[0].contains("An earlier attempt at this failed"), "{comments:?}");
+    assert!(comments[1].contains("I opened"), "{comments:?}");
     assert_eq!(world.depths().await, []);
     world.finish().await;
 }

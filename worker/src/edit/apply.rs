@@ -440,7 +440,7 @@ mod tests {
     }
 
     fn body() -> impl Strategy<Value = Vec<String>> {
-        proptest::collection::vec("[a-z(){};. \t]{0,12}", 1..12)
+        proptest::collection::vec("[a-z(){};, \t]{0,12}", 1..12)
     }
 
     proptest! {

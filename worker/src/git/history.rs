@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use git2::{ErrorCode, Repository};
+use jiff::Timestamp;
 use jira_agent::domain::{CommitId, TaskId};
 
 use super::ObjectError;
@@ -102,6 +103,22 @@ pub fn find_run_commit(
         Ok(None)
     };
     find().map_err(failed("walk a branch", git_dir))
+}
+
+/// The run that made a commit, by its trailer, and when it was made; `None` when no run did.
+///
+/// # Errors
+/// When the git directory has no such commit.
+pub fn run_of(git_dir: &Path, commit: &CommitId) -> Result<Option<(TaskId, Timestamp)>, ObjectError> {
+    let read = || {
+        let repository = open(git_dir)?;
+        let commit = repository.find_commit(oid(commit)?)?;
+        let made_at = Timestamp::from_second(commit.time().seconds()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let trailers = trailers(&String::from_utf8_lossy(commit.message_bytes()));
+        let run = trailers.iter().find(|(name, _)| name.eq_ignore_ascii_case(RUN_TRAILER));
+        Ok(run.and_then(|(_, run)| run.parse().ok()).map(|run| (run, made_at)))
+    };
+    read().map_err(failed("read the trailers of a commit", git_dir))
 }
 
 /// Whether `ancestor` is `commit` or behind it.

@@ -35,7 +35,8 @@ pub use diff::{
 };
 pub use error::GitError;
 pub use history::{
-    Ancestry, MergeBase, RUN_TRAILER, ancestry, find_run_commit, first_parent, merge_base, message, trailers,
+    Ancestry, MergeBase, RUN_TRAILER, ancestry, find_run_commit, first_parent, merge_base, message, run_of,
+    trailers,
 };
 pub use path::{UnsafePath, check_path};
 pub use protocol::{FetchOutcome, Progress, PushOutcome};

@@ -90,14 +90,15 @@ pub async fn claim(
         _ => None,
     };
     let label = trigger_label(config, &task);
-    if let Some(outcome) = obsolete(&task, &ticket) {
+    if let Some(outcome) = called_off(&task, &ticket) {
         return Ok(Claim::End { outcome, own_comments: ticket.own_comments, lease });
     }
-    let withdrawn = withdrawn(&task, &ticket, &label, agent.as_ref().map(|agent| agent.as_str()));
-    // Whether a withdrawn run has had an effect is seen on its branch alone: a task that was given back by a drain, or
+    let agent = agent.as_ref().map(|agent| agent.as_str());
+    let obsolete = seen_before(&task, &ticket).or_else(|| withdrawn(&task, &ticket, &label, agent));
+    // Whether an obsolete run has had an effect is seen on its branch alone: a task that was given back by a drain, or
     // that has waited, looks like a new one.
     crash::point("claim:done");
-    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, withdrawn })))
+    Ok(Claim::Ours(Box::new(Claimed { task, attempt, ticket, route, branch, lease, seen, obsolete })))
 }
 
 enum Take {
@@ -134,18 +135,21 @@ fn trigger_label(config: &Config, task: &Task) -> String {
     })
 }
 
-/// Why there is nothing left to do for this task, judged by the ticket alone.
-fn obsolete(task: &Task, ticket: &Ticket) -> Option<Outcome> {
+/// Whether somebody has stopped this task.
+fn called_off(task: &Task, ticket: &Ticket) -> Option<Outcome> {
     if let Some(cancel) = &ticket.memory.cancel
         && task.asked_at() <= cancel.at
     {
         return Some(Outcome::Cancelled { by: cancel.by.to_string() });
     }
-    if !task.forced && seen_already(task, ticket) {
-        let reason = "a run that began after this was asked for has done it".to_owned();
-        return Some(Outcome::Superseded { reason });
-    }
     None
+}
+
+/// Why a run that ended makes this one pointless. One that has had an effect goes on all the same: it may have pushed
+/// what the other one found, and not have told anybody yet.
+fn seen_before(task: &Task, ticket: &Ticket) -> Option<String> {
+    let seen = !task.forced && seen_already(task, ticket);
+    seen.then(|| "a run that began after this was asked for has done it".to_owned())
 }
 
 /// Why the trigger no longer stands, when it was a label or an assignment that is gone. A run that has had an effect
@@ -225,7 +229,8 @@ mod tests {
     }
 
     fn word(task: &Task, ticket: &Ticket) -> Option<&'static str> {
-        obsolete(task, ticket).map(|outcome| outcome.word())
+        let superseded = || seen_before(task, ticket).map(|_| "superseded");
+        called_off(task, ticket).map(|outcome| outcome.word()).or_else(superseded)
     }
 
     fn is_withdrawn(task: &Task, ticket: &Ticket) -> bool {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use jira_agent::domain::{CommitId, Outcome};
+use jiff::{SignedDuration, Timestamp};
+use jira_agent::domain::{CommitId, Outcome, TaskId};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Permanent, Transient};
@@ -15,6 +16,9 @@ use crate::workspace_dir::{WorkspaceDir, free_bytes};
 
 /// How many commits of the agent's branch are looked through for one of this run.
 const AGENT_DEPTH: u32 = 50;
+
+/// A run that pushed this long ago and has not ended is waited for no longer: its task may wait for people.
+const UNFINISHED: SignedDuration = SignedDuration::from_mins(5);
 
 /// Runs the step.
 ///
@@ -131,7 +135,7 @@ async fn begin(
         )));
     }
     let github = services.tickets.github();
-    let (mut pull, mut past_pull, mut resumed) = (None, None, None);
+    let (mut pull, mut past_pull, mut resumed, mut unfinished) = (None, None, None, None);
     if let Some(head) = &fetched.agent_head {
         pull = github.find_pull(slug, &claimed.branch, None).await.context("looking for the pull request")?;
         if pull.is_none() {
@@ -141,6 +145,9 @@ async fn begin(
                 .context("looking for earlier pull requests")?;
         }
         resumed = own_commit(&dir, head, claimed).await?;
+        if resumed.is_none() {
+            unfinished = other_run(&dir, head, claimed).await?;
+        }
     }
     // A branch whose pull request was merged or closed is history: the work begins at the base again.
     let past = past_pull.is_some() && resumed.is_none();
@@ -161,6 +168,7 @@ async fn begin(
         parents,
         pull,
         resumed,
+        unfinished,
         lfs,
     })
 }
@@ -175,6 +183,15 @@ async fn own_commit(
         git::find_run_commit(&git_dir, &head, &run, AGENT_DEPTH as usize)
     });
     search.await?.context("looking for a commit of this run")
+}
+
+/// The run that made the branch's newest commit, when it is another one that may still be on its way.
+async fn other_run(dir: &WorkspaceDir, head: &CommitId, claimed: &Claimed) -> anyhow::Result<Option<TaskId>> {
+    let (git_dir, head) = (dir.git_dir(), head.clone());
+    let made = tokio::task::spawn_blocking(move || git::run_of(&git_dir, &head)).await?;
+    let Some((run, made_at)) = made.context("looking for the run that pushed last")? else { return Ok(None) };
+    let recent = Timestamp::now().duration_since(made_at) < UNFINISHED;
+    Ok((recent && claimed.ticket.memory.end_of(run).is_none()).then_some(run))
 }
 
 async fn lfs_paths(dir: &WorkspaceDir, start: &CommitId) -> anyhow::Result<BTreeSet<String>> {

@@ -17,8 +17,9 @@ use jira_agent_worker::consumer::{Stopped, Until, Worker};
 use jira_agent_worker::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use crate::message::Message;
 use crate::outside::{Constants, SimWorld};
-use crate::queue::{Message, SimQueue};
+use crate::queue::SimQueue;
 use crate::schedule::Choices;
 use crate::sim::{Fate, Shared, Variant};
 

@@ -37,6 +37,10 @@ impl Sim {
 
     /// Nothing is begun that a finished run has seen already, and nothing that was cancelled.
     pub fn check_entry(&mut self, claimed: &Claimed) {
+        if claimed.obsolete.is_some() {
+            // It only goes on from what it has done itself.
+            return;
+        }
         let (run, asked) = (claimed.task.id, claimed.task.asked_at());
         let newest = claimed.ticket.newest_input();
         let covers = |ended: &Ended| asked <= ended.seen && newest <= ended.seen;

@@ -17,6 +17,7 @@
 
 mod execution;
 mod invariants;
+mod message;
 mod outside;
 mod queue;
 mod schedule;

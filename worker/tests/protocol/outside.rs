@@ -213,12 +213,11 @@ impl World for SimWorld {
         // `workspace::prepare`: fetches the branch and looks for a commit of this run.
         let looked = self.read("fetch", |sim| (sim.outside.branch.len(), sim.outside.branch.contains(&run)));
         let (head, resumed) = looked.await?;
-        if let (Some(reason), false) = (&claimed.withdrawn, resumed) {
-            // `pipeline::pointless`, then `pipeline::conclude`.
+        if let (Some(reason), false) = (&claimed.obsolete, resumed) {
+            // `pipeline::obsolete`, then `report::close`.
             let outcome = Outcome::Superseded { reason: reason.clone() };
             let own = &claimed.ticket.own_comments;
-            report::tell(self, &claimed.task.ticket, own, &outcome, run).await?;
-            report::mark(self, claimed, &outcome).await?;
+            report::close(self, &claimed.task.ticket, own, &outcome, run).await?;
             return Ok(outcome);
         }
         if !resumed {

@@ -8,40 +8,16 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jira_agent::domain::{Event, Order, Task, TaskBody, TaskId};
 use jira_agent::queue::{
-    Backlog, Consumer, Counters, DeadLetter, Death, Delivery, DeliveryInfo, EventStream, Hold, Lease,
-    LeaseKey, LeaseOutcome, OrderStream, QueueError, Retry, Settle, Settled, TaskQueue,
+    Backlog, Consumer, DeadLetter, Death, Delivery, DeliveryInfo, EventStream, Hold, Lease, LeaseKey,
+    LeaseOutcome, OrderStream, QueueError, Retry, Settle, Settled, TaskQueue,
 };
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::message::{Message, onward};
 use crate::sim::{Fate, Shared, Sim, Variant};
-
-#[derive(Clone)]
-pub struct Message {
-    body: Bytes,
-    info: DeliveryInfo,
-    pub task: TaskId,
-}
-
-impl Message {
-    /// As a producer publishes it.
-    pub fn first(task: &Task) -> Self {
-        let info = DeliveryInfo {
-            message_id: Some(task.id.to_string()),
-            attempt: 1,
-            waits: 0,
-            crashes: 0,
-            delivery_count: 0,
-            first_published: task.requested_at,
-            traceparent: None,
-            redelivered: false,
-            replayed_by: None,
-        };
-        Self { body: task.to_json().into(), info, task: task.id }
-    }
-}
 
 struct Connection {
     worker: usize,
@@ -311,13 +287,6 @@ impl SimSettle {
         self.open = false;
         done.map_or(Settled::WillBeRedelivered, |()| Settled::Done)
     }
-}
-
-fn onward(body: &Bytes, info: &DeliveryInfo, counters: Counters, task: TaskId) -> Message {
-    let Counters { attempt, waits, crashes } = counters;
-    let info =
-        DeliveryInfo { attempt, waits, crashes, delivery_count: 0, redelivered: false, ..info.clone() };
-    Message { body: body.clone(), info, task }
 }
 
 #[async_trait]
