@@ -1,6 +1,8 @@
 //! Where a repository is: `owner/name`, and the address it is cloned from.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -9,8 +11,8 @@ use url::Url;
 use super::InvalidId;
 use super::ids::string_serde;
 
-/// `owner/name` of a GitHub repository.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// `owner/name` of a GitHub repository. To GitHub, and to `==`, it is the same in every spelling.
+#[derive(Debug, Clone)]
 pub struct RepoSlug {
     owner: String,
     name: String,
@@ -27,6 +29,39 @@ impl RepoSlug {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl RepoSlug {
+    /// What makes it this repository and no other.
+    fn identity(&self) -> (String, String) {
+        (self.owner.to_ascii_lowercase(), self.name.to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for RepoSlug {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for RepoSlug {}
+
+impl Hash for RepoSlug {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl Ord for RepoSlug {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl PartialOrd for RepoSlug {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -23,7 +23,7 @@ const QUIET: &str = "warn";
 pub fn main(args: RunArgs) -> anyhow::Result<ExitStatus> {
     let mut config = settings::load(&args.settings)?;
     // Whoever names a queue has others who take tickets from it.
-    let with_queue = config.is_set("queue.kind");
+    let with_queue = ["queue.kind", "queue.url", "queue.path"].iter().any(|key| config.is_set(key));
     config.check(if with_queue { Needs::Worker } else { Needs::Ticket })?;
     if !config.is_set("log.filter") {
         QUIET.clone_into(&mut config.log.filter);

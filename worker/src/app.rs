@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use jira_agent::config::{Config, Needs};
 use jira_agent::domain::{EventKind, InvalidId, InvalidRepository, Outcome, Task};
 use jira_agent::exit::ExitStatus;
-use jira_agent::github::GitHub;
 use jira_agent::http::Http;
-use jira_agent::jira::Jira;
 use jira_agent::output;
 use jira_agent::program::{BadInput, Program};
 use jira_agent::queue::tiers::Tiers;
@@ -73,17 +71,13 @@ async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<Exi
 /// When a setting cannot be used: a certificate file, a proxy, an address.
 pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> anyhow::Result<Arc<Services>> {
     let http = Http::new(&config.http, cancel)?;
-    let jira = match &config.jira.url {
-        Some(_) => Some(Jira::new(&config.jira, http.clone()).context("section [jira]")?),
-        None => None,
-    };
-    let github = GitHub::new(&config.github, http.clone());
+    let tickets = Tickets::by(&config, &http)?;
     let model = Model::new(&config.model, http).context("section [model]")?;
     let breaker = Breaker::new(&Tiers::new(&config.queue.retry_delays));
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let transfers = Transfers::new(program, &config.http);
     Ok(Arc::new(Services {
-        tickets: Tickets::new(jira, github),
+        tickets,
         model,
         transfers,
         breaker,
@@ -177,7 +171,8 @@ pub async fn ticket(
     let repository = args.repo.as_deref().map(str::parse).transpose();
     let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
     let shutdown = Shutdown::install()?;
-    let services = build(config, redactor, shutdown.token())?;
+    // A request that is retried goes on while the run finishes after SIGTERM.
+    let services = build(config, redactor, CancellationToken::new())?;
     sweep(&services).await;
     let mut task = Task::new(key);
     task.id = args.task_id.unwrap_or(task.id);

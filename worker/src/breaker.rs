@@ -120,7 +120,12 @@ impl Breaker {
             state.doubted = true;
             return false;
         }
-        let wait = state.open.map_or(self.first, |open| (2 * open.wait).min(self.longest));
+        let wait = match state.open {
+            // Runs that had begun before meet the same outage.
+            Some(open) if Instant::now() < open.until => return true,
+            Some(open) => (2 * open.wait).min(self.longest),
+            None => self.first,
+        };
         state.trip(wait);
         true
     }
@@ -212,6 +217,8 @@ mod tests {
         breaker.success();
         assert!(!breaker.outage());
         assert!(breaker.outage(), "two in a row are an outage");
+        assert!(breaker.outage(), "and a third that had begun before");
+        assert_eq!(breaker.wait(), FIRST, "is the same one");
         let idle = closed();
         idle.success();
         tokio::time::advance(RECENT).await;
@@ -223,6 +230,8 @@ mod tests {
         let breaker = closed();
         for _ in 0..9 {
             breaker.outage();
+            breaker.outage();
+            tokio::time::advance(breaker.wait()).await;
         }
         assert_eq!(breaker.wait(), LONGEST);
         breaker.success();

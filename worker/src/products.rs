@@ -78,6 +78,8 @@ pub struct Resumed {
     pub commit: CommitId,
     /// The branch's newest pull request when that is merged or closed by now.
     pub past_pull: Option<PullRequest>,
+    /// Whether another run has pushed on top of it since.
+    pub overtaken: bool,
 }
 
 /// What the model is shown.

@@ -9,6 +9,7 @@ use jira_agent::redact::Redactor;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 /// Somebody who looks on, e.g. a progress display.
 pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -111,13 +112,14 @@ impl Publisher {
     fn start(queue: Arc<dyn TaskQueue>) -> Self {
         let (sender, mut events) = mpsc::channel::<Event>(WAITING);
         let to = queue.clone();
-        let task = tokio::spawn(async move {
+        let publish = async move {
             while let Some(event) = events.recv().await {
                 if let Err(error) = to.emit(&event).await {
                     tracing::warn!(event = %event.kind, %error, "an event was not published");
                 }
             }
-        });
+        };
+        let task = tokio::spawn(publish.in_current_span());
         Self { queue, sender, task }
     }
 }

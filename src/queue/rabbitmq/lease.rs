@@ -50,17 +50,23 @@ pub(super) async fn take(link: &Arc<Link>, key: &LeaseKey) -> Result<LeaseOutcom
     // From here on, dropping `hold` takes the name off the list again.
     let mut hold = RabbitHold { link: link.clone(), name, declared: false };
     for ask in 1..=ASKED {
+        // Until the broker has said no it may have said yes: an answer that is late, or not waited for, leaves the queue
+        // with a connection that lives.
+        hold.declared = true;
         match declare(link, &hold.name).await {
             Ok(()) => {
-                hold.declared = true;
                 let lost = link.lost().child_token();
                 return Ok(LeaseOutcome::Granted(Lease::new(key.clone(), lost, Box::new(hold))));
             }
             Err(failure) if !failure.is(Failure::RESOURCE_LOCKED) => {
                 return Err(failure.into_error(link.host()));
             }
-            Err(_) if ask < ASKED => tokio::time::sleep(ASK_AGAIN).await,
-            Err(_) => {}
+            Err(_) => {
+                hold.declared = false;
+                if ask < ASKED {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            }
         }
     }
     Ok(LeaseOutcome::Held)

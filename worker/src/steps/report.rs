@@ -157,7 +157,7 @@ fn marker(kind: &str, run: TaskId) -> CommentMarker {
     CommentMarker::new(kind, &run.to_string())
 }
 
-/// Ends a run that was never claimed: tells the ticket, and marks all but a superseded run.
+/// Ends a run that did nothing: tells the ticket, and marks all but a superseded run.
 ///
 /// # Errors
 /// When the service does not answer or refuses.

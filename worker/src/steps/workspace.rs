@@ -136,6 +136,7 @@ async fn begin(
     }
     let github = services.tickets.github();
     let (mut pull, mut past_pull, mut resumed, mut unfinished) = (None, None, None, None);
+    let mut overtaken = false;
     if let Some(head) = &fetched.agent_head {
         pull = github.find_pull(slug, &claimed.branch, None).await.context("looking for the pull request")?;
         if pull.is_none() {
@@ -145,13 +146,15 @@ async fn begin(
                 .context("looking for earlier pull requests")?;
         }
         resumed = own_commit(&dir, head, claimed).await?;
+        let other = newest_run(&dir, head).await?.filter(|(run, _)| *run != claimed.task.id);
+        overtaken = other.is_some();
         if resumed.is_none() {
-            unfinished = other_run(&dir, head, claimed).await?;
+            unfinished = other.filter(|other| may_go_on(other, claimed)).map(|(run, _)| run);
         }
     }
     // A branch whose pull request was merged or closed is history: the work begins at the base again.
     let past = past_pull.is_some() && resumed.is_none();
-    let resumed = resumed.map(|commit| Resumed { commit, past_pull });
+    let resumed = resumed.map(|commit| Resumed { commit, past_pull, overtaken });
     let (start, parents) = match &fetched.agent_head {
         None => (fetched.base.clone(), vec![fetched.base.clone()]),
         // With the old head as a second parent the branch moves forward and nobody's commit is overwritten.
@@ -185,13 +188,17 @@ async fn own_commit(
     search.await?.context("looking for a commit of this run")
 }
 
-/// The run that made the branch's newest commit, when it is another one that may still be on its way.
-async fn other_run(dir: &WorkspaceDir, head: &CommitId, claimed: &Claimed) -> anyhow::Result<Option<TaskId>> {
+/// The run that made the branch's newest commit, and when.
+async fn newest_run(dir: &WorkspaceDir, head: &CommitId) -> anyhow::Result<Option<(TaskId, Timestamp)>> {
     let (git_dir, head) = (dir.git_dir(), head.clone());
     let made = tokio::task::spawn_blocking(move || git::run_of(&git_dir, &head)).await?;
-    let Some((run, made_at)) = made.context("looking for the run that pushed last")? else { return Ok(None) };
-    let recent = Timestamp::now().duration_since(made_at) < UNFINISHED;
-    Ok((recent && claimed.ticket.memory.end_of(run).is_none()).then_some(run))
+    made.context("looking for the run that pushed last")
+}
+
+/// Whether a run that has pushed may still be on its way.
+fn may_go_on((run, made_at): &(TaskId, Timestamp), claimed: &Claimed) -> bool {
+    let recent = Timestamp::now().duration_since(*made_at) < UNFINISHED;
+    recent && claimed.ticket.memory.end_of(*run).is_none()
 }
 
 async fn lfs_paths(dir: &WorkspaceDir, start: &CommitId) -> anyhow::Result<BTreeSet<String>> {

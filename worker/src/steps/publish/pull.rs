@@ -30,6 +30,11 @@ pub async fn pull_request(
         let facts = facts(claimed, past, past.title.clone());
         return Ok(Published { facts, opened: began_branch, is_open: false, content });
     }
+    if let (Some(pull), true) = (&workspace.pull, workspace.resumed.as_ref().is_some_and(|is| is.overtaken)) {
+        // What the pull request says is about the newer run's commit; this run has only to be told.
+        let facts = facts(claimed, pull, pull.title.clone());
+        return Ok(Published { facts, opened: began_branch, is_open: true, content });
+    }
     let wanted = NewPull {
         title: title.clone(),
         body: services.redactor.redact(&body).into_owned(),
