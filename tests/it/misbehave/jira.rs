@@ -14,16 +14,9 @@ use serde_json::{Value, json};
 use super::{DEAD, RUN, Taken, lost, once, requests, was_asked};
 use crate::world::{NEEDED, REPLY, REPORTER, REPOSITORY, REVIEWER, TICKET, World, ticket};
 
-/// A run that meets one misbehaviour ends as if nothing had happened, after so many such requests.
+/// See [`super::ends_well_after`].
 async fn ends_well_after(method: &str, path: &str, action: Action, expected: usize) {
-    let world = World::new().await;
-    once(&world, Service::Jira, method, path, action);
-    world.publish(TICKET).await;
-    world.work_once().await;
-    world.assert_fixed().await;
-    assert_eq!(requests(&world, method, path), expected, "{method} {path}");
-    assert_eq!(world.simulator.models().calls().len(), 1);
-    world.finish().await;
+    super::ends_well_after(Service::Jira, method, path, action, expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
