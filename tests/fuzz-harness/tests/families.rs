@@ -1,4 +1,4 @@
-//! Every family with random inputs: `JIRA_AGENT_FUZZ_CASES` of each, 10,000 by default, since they run unoptimised;
+//! Every family with random inputs: `JIRA_AGENT_FUZZ_CASES` of each, 2,000 by default, since they run unoptimised;
 //! `scripts/fuzz --cases 100000` is quicker by far. What fails is shrunk and kept in `tests/families.proptest-regressions`, and tried first ever after.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -11,7 +11,7 @@ use jira_agent_fuzz_harness::{ADF, Family, JSON, REPLIES, TASKS, check, input, r
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
-const CASES: u32 = 10_000;
+const CASES: u32 = 2_000;
 /// How long one large input may take, on a slow and busy machine without optimisation.
 const LIMIT: Duration = Duration::from_secs(60);
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/families.proptest-regressions");
