@@ -34,7 +34,7 @@ async fn up(args: &UpArgs, config: Config, redactor: Redactor) -> anyhow::Result
     let shutdown = Shutdown::install()?;
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = app::build(config, redactor, CancellationToken::new())?;
-    app::sweep(&services).await;
+    app::prepare_workspaces(&services).await?;
     let queue = app::open_queue(&services, "jira-agent up", shutdown.token()).await?;
     say(args, &services.config)?;
     let probe = Probe::new(services.clone(), shutdown.token());

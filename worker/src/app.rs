@@ -1,10 +1,12 @@
 //! The composition root: from settings to clients, and from a command to an exit code.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jira_agent::config::{Config, Needs};
+use jira_agent::config::{Config, ConfigError, Needs, Problem};
 use jira_agent::domain::{EventKind, InvalidId, InvalidRepository, Outcome, Task};
 use jira_agent::exit::ExitStatus;
 use jira_agent::http::Http;
@@ -31,8 +33,9 @@ use crate::probe::Probe;
 use crate::recall::{Listener, Recall};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
+use crate::step_note;
 use crate::steps::{self, claim::LeaseSource};
-use crate::workspace_dir;
+use crate::workspace_dir::{self, UnfitRoot};
 use crate::world::World as _;
 use jira_agent::tickets::Tickets;
 
@@ -91,7 +94,7 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     let shutdown = Shutdown::install()?;
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
-    sweep(&services).await;
+    prepare_workspaces(&services).await?;
     let queue = open_queue(&services, "jira-agent-worker", shutdown.token()).await?;
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
@@ -147,14 +150,36 @@ pub async fn serve(address: &str, probe: Arc<Probe>) -> Option<StatusServer> {
     }
 }
 
-/// Removes the workspaces of workers that died.
-pub async fn sweep(services: &Services) {
+/// Sees to it that workspaces can be made safely, and removes those of workers that died.
+///
+/// # Errors
+/// When somebody else could put something in the place of a workspace.
+pub async fn prepare_workspaces(services: &Services) -> anyhow::Result<()> {
     let root = steps::workspace::root(services);
-    match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
-        Ok(Ok(0)) | Err(_) => {}
-        Ok(Ok(removed)) => tracing::info!(removed, "workspaces of dead workers were removed"),
-        Ok(Err(error)) => tracing::warn!(%error, "the workspaces of dead workers could not be removed"),
-    }
+    let prepare = move || {
+        workspace_dir::prepare_root(&root).map_err(|unfit| unusable(&root, &unfit))?;
+        match workspace_dir::sweep(&root) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "workspaces of dead workers were removed"),
+            Err(error) => tracing::warn!(%error, "the workspaces of dead workers could not be removed"),
+        }
+        if let Err(error) = step_note::sweep(&root, SystemTime::now()) {
+            tracing::warn!(%error, "the notes of dead workers could not be removed");
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(prepare).await?
+}
+
+fn unusable(root: &Path, unfit: &UnfitRoot) -> anyhow::Error {
+    let problem = Problem {
+        field: "worker.workspace_root".to_owned(),
+        source: root.display().to_string(),
+        why: unfit.to_string(),
+        fix: "set a directory that this user owns and nobody else may write to; one that is not there is made so"
+            .to_owned(),
+    };
+    ConfigError { problems: vec![problem] }.into()
 }
 
 /// Works on one ticket, here and now, and tells how it ended; events are shown to `observer` as they happen.
@@ -173,7 +198,7 @@ pub async fn ticket(
     let shutdown = Shutdown::install()?;
     // A request that is retried goes on while the run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
-    sweep(&services).await;
+    prepare_workspaces(&services).await?;
     let mut task = Task::new(key);
     task.id = args.task_id.unwrap_or(task.id);
     task.repository = repository;
@@ -219,7 +244,9 @@ pub async fn one_run(
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
     let result = tokio::select! {
         result = pipeline::run(services, task, leases, &mut log, &cancel, &mut recall) => result,
-        () = tokio::time::sleep(deadline) => Err(consumer::too_long(deadline)),
+        () = tokio::time::sleep(deadline) => {
+            Err(consumer::too_long(deadline, services.last_step(run).as_deref()))
+        }
         () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),

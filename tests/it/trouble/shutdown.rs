@@ -97,7 +97,13 @@ async fn a_run_that_takes_too_long_is_ended_and_tried_again() {
     let worker = in_mid_run(&world, &[("JIRA_AGENT__WORKER__RUN_DEADLINE", "6s")]).await;
     world.broker.wait_for_depth(&world.queue, "agent-tasks.retry.30s", 1).await;
     assert_eq!(workspaces(&world), 0);
-    hurry(&world, "agent-tasks.retry.30s", 2, "the run took longer than worker.run_deadline (6 s)").await;
+    hurry(
+        &world,
+        "agent-tasks.retry.30s",
+        2,
+        "step edit: the run took longer than worker.run_deadline (6 s)",
+    )
+    .await;
     // The same worker: its lease of the first attempt must not be in its way.
     wait_for("the ticket to be moved", async || (world.issue().status == "In Testing").then_some(())).await;
     signal(&worker.0, Signal::TERM);
