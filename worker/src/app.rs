@@ -1,5 +1,6 @@
 //! The composition root: from settings to clients, and from a command to an exit code.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -43,8 +44,11 @@ use jira_agent::tickets::Tickets;
 #[must_use]
 pub fn main(cli: Cli) -> ExitStatus {
     let needs = needs(&cli.command);
+    // First of all: what works on tickets comes to an end in good order however early it is told to.
+    let works = matches!(cli.command, Command::Run(_) | Command::Ticket(_));
+    let shutdown = if works { Shutdown::install() } else { Ok(Shutdown::new()) };
     let program = Program { name: "jira-agent-worker", config: cli.config.clone(), needs };
-    program.run(|config, redactor| run(cli, config, redactor))
+    program.run(|config, redactor| run(cli, config, redactor, shutdown))
 }
 
 fn needs(command: &Command) -> Option<Needs> {
@@ -57,10 +61,16 @@ fn needs(command: &Command) -> Option<Needs> {
     }
 }
 
-async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+async fn run(
+    cli: Cli,
+    config: Config,
+    redactor: Redactor,
+    shutdown: io::Result<Shutdown>,
+) -> anyhow::Result<ExitStatus> {
+    let shutdown = shutdown.context("cannot listen for signals")?;
     match cli.command {
-        Command::Run(args) => consume(args, config, redactor).await,
-        Command::Ticket(args) => ticket(args, config, redactor, None).await,
+        Command::Run(args) => consume(args, config, redactor, &shutdown).await,
+        Command::Ticket(args) => ticket(args, config, redactor, None, &shutdown).await,
         Command::Context(args) => offline::context(&args, &config),
         Command::Apply(args) => offline::apply(&args, &config),
         Command::Doctor(args) => jira_agent::doctor::run(&config, &redactor, args.json).await,
@@ -90,12 +100,18 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
     }))
 }
 
-async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
-    let shutdown = Shutdown::install()?;
+async fn consume(
+    args: RunArgs,
+    config: Config,
+    redactor: Redactor,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitStatus> {
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
     prepare_workspaces(&services).await?;
-    let queue = open_queue(&services, "jira-agent-worker", shutdown.token()).await?;
+    let Some(queue) = open_queue(&services, "jira-agent-worker", shutdown.token()).await? else {
+        return Ok(ExitStatus::Done);
+    };
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
@@ -115,11 +131,28 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     Ok(ExitStatus::Done)
 }
 
-/// The queue that the settings name, once it was looked whether it lets a run take its time.
+/// The queue that the settings name, once it was looked whether it lets a run take its time; `None` when `stop` came
+/// first.
 ///
 /// # Errors
 /// When a setting cannot be used, or the queue is away or does not let runs take their time.
 pub async fn open_queue(
+    services: &Services,
+    name: &str,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<Arc<dyn TaskQueue>>> {
+    // Cancel-safe: nothing is held before the first delivery.
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            tracing::info!("the worker stops before it has begun");
+            Ok(None)
+        }
+        queue = open(services, name, stop.clone()) => queue.map(Some),
+    }
+}
+
+async fn open(
     services: &Services,
     name: &str,
     cancel: CancellationToken,
@@ -191,11 +224,11 @@ pub async fn ticket(
     config: Config,
     redactor: Redactor,
     observer: Option<Observer>,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<ExitStatus> {
     let key = args.key.parse().map_err(|error: InvalidId| BadInput(error.to_string()))?;
     let repository = args.repo.as_deref().map(str::parse).transpose();
     let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
-    let shutdown = Shutdown::install()?;
     // A request that is retried goes on while the run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
     prepare_workspaces(&services).await?;
@@ -234,6 +267,9 @@ pub async fn one_run(
     observer: Option<Observer>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
+    if stop.is_cancelled() {
+        return Err(failure::Transient("the run was stopped before it began".to_owned()).into());
+    }
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
     let listener = queue.clone().map(Listener::start);
     let mut recall = listener.as_ref().map_or_else(|| Recall::none(&task), |listener| listener.about(&task));
