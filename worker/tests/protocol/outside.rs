@@ -210,15 +210,25 @@ impl World for SimWorld {
         let _inside = self.enter(claimed);
         let run = claimed.task.id;
         let blind = self.shared.lock().variant == Variant::NoFind;
+        let supersede = async |reason: &String| {
+            // `pipeline::supersede`.
+            let outcome = Outcome::Superseded { reason: reason.clone() };
+            let own = &claimed.ticket.own_comments;
+            report::close(self, &claimed.task.ticket, own, &outcome, run).await?;
+            anyhow::Ok(outcome)
+        };
+        // `workspace::has_pushed`: looks for a commit of this run where nothing else would be done.
+        if let Some(reason) = &claimed.obsolete
+            && !self.read("look", |sim| sim.outside.branch.contains(&run)).await?
+        {
+            return supersede(reason).await;
+        }
         // `workspace::prepare`: fetches the branch and looks for a commit of this run.
         let looked = self.read("fetch", |sim| (sim.outside.branch.len(), sim.outside.branch.contains(&run)));
         let (head, resumed) = looked.await?;
         if let (Some(reason), false) = (&claimed.obsolete, resumed) {
-            // `pipeline::obsolete`, then `report::close`.
-            let outcome = Outcome::Superseded { reason: reason.clone() };
-            let own = &claimed.ticket.own_comments;
-            report::close(self, &claimed.task.ticket, own, &outcome, run).await?;
-            return Ok(outcome);
+            // `pipeline::obsolete`.
+            return supersede(reason).await;
         }
         if !resumed {
             // `edit::write` and `check::run`.
