@@ -314,7 +314,7 @@ mod tests {
 
     use super::super::place::Place;
     use super::*;
-    use crate::config::QueueConfig;
+    use crate::config::{Config, ConfigSources};
 
     const LEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -331,7 +331,8 @@ mod tests {
     #[tokio::test]
     async fn a_look_that_hangs_ends_the_session_when_its_word_has_run_out() {
         let dir = tempfile::tempdir().unwrap();
-        let config = QueueConfig { path: Some(dir.path().join("queue.db")), ..QueueConfig::default() };
+        let mut config = Config::load(ConfigSources::default()).unwrap().queue;
+        config.path = Some(dir.path().join("queue.db"));
         let place = Place::of(&config).unwrap();
         let database = Arc::new(Database::open(place, Duration::from_secs(60)).await.unwrap());
         let session = Session::start(database, LEASE_TIMEOUT).await.unwrap();

@@ -134,7 +134,14 @@ async fn a_worker_that_hangs_loses_its_task_after_the_time_out_and_does_nothing_
         let id = rustix::process::Pid::from_raw(stopped.id().unwrap().try_into().unwrap()).unwrap();
         rustix::process::kill_process(id, signal).unwrap();
     };
+    // Not in the middle of a write, with which it would lock everybody else out.
+    let mut plain = on.home.plain().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut plain).await.unwrap();
     send(Signal::STOP);
+    let state = format!("/proc/{}/stat", stopped.id().unwrap());
+    let is_stopped = async || std::fs::read_to_string(&state).unwrap().contains(") T ").then_some(());
+    crate::broker::wait_for("it to stop", is_stopped).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut plain).await.unwrap();
     let begun = Instant::now();
     let next = on.work(&["run", "--once", "--idle-exit", "20s"], &[]).await;
     assert!(next.status.success(), "{}", next.log);
