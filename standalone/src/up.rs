@@ -2,7 +2,7 @@
 
 use jira_agent::config::{Config, Needs, QueueKind};
 use jira_agent::exit::ExitStatus;
-use jira_agent::output::note;
+use jira_agent::output::{note, shell_word};
 use jira_agent::queue::QueueError;
 use jira_agent::queue::sqlite::Place;
 use jira_agent::redact::Redactor;
@@ -89,7 +89,7 @@ fn say(args: &UpArgs, config: &Config) -> Result<(), QueueError> {
             note(&format!("jira-agent up: {workers} from the queue in {path}"));
             let mut variables = "JIRA_AGENT__QUEUE__KIND=sqlite".to_owned();
             if config.queue.path.is_some() {
-                variables = format!("{variables} JIRA_AGENT__QUEUE__PATH={}", quoted(&path));
+                variables = format!("{variables} JIRA_AGENT__QUEUE__PATH={}", shell_word(&path));
             }
             note(&format!(
                 "  give it one from another shell:  {variables} jira-agent-producer enqueue PROJ-123"
@@ -104,24 +104,4 @@ fn say(args: &UpArgs, config: &Config) -> Result<(), QueueError> {
     }
     note("  stop it with Ctrl-C or SIGTERM: runs under way may finish, what waits stays in the queue");
     Ok(())
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_quoted_where_a_shell_would_take_it_apart() {
-        assert_eq!(quoted("/var/lib/queue.db"), "/var/lib/queue.db");
-        assert_eq!(quoted("/home/ann o'neill/q.db"), r"'/home/ann o'\''neill/q.db'");
-    }
 }
