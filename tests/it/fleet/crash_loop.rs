@@ -39,7 +39,7 @@ async fn a_task_that_kills_its_workers_is_parked_after_three_crashes_with_the_st
     assert_eq!(world.depths().await, [("agent-tasks.dlq".to_owned(), 1)]);
     let dead = world.broker.take("agent-tasks.dlq").await;
     assert_eq!(text(&dead, "x-reason"), "the worker died 3 times in step edit");
-    assert_eq!(text(&dead, "x-step"), "edit");
+    assert_eq!((text(&dead, "x-step").as_str(), number(&dead, "x-crashes")), ("edit", 3));
     let comments = world.comments();
     assert_eq!(comments.len(), 1, "{comments:?}");
     assert!(comments[0].contains("the worker died 3 times in step edit"), "{}", comments[0]);

@@ -9,7 +9,7 @@ use crate::broker::wait_for;
 use crate::world::{TICKET, World};
 
 /// The address in the log line that says where probes are served.
-async fn address(log: &std::path::Path) -> String {
+pub async fn address(log: &std::path::Path) -> String {
     wait_for("the address of the probes", async || {
         let log = std::fs::read_to_string(log).unwrap();
         let line = log.lines().find(|line| line.contains("probes and metrics are served"))?;
@@ -19,7 +19,7 @@ async fn address(log: &std::path::Path) -> String {
     .await
 }
 
-async fn ask(address: &str, path: &str) -> (u16, String) {
+pub async fn ask(address: &str, path: &str) -> (u16, String) {
     let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
