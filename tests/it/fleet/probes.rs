@@ -55,6 +55,22 @@ async fn a_worker_counts_its_run_and_is_ready_while_it_consumes() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_no_task_is_counted_among_the_dead_letters() {
+    let world = World::new().await;
+    world.publish("mend the cart, please").await;
+    let (mut worker, log) = world.start(&["run"], &[("JIRA_AGENT__WORKER__LISTEN", "127.0.0.1:0")]);
+    let address = address(&log).await;
+    let counted = r#"jira_agent_dead_letters_total{step="none"} 1"#;
+    wait_for(counted, async || ask(&address, "/metrics").await.1.contains(counted).then_some(())).await;
+    world.broker.wait_for_depth(&world.queue, "agent-tasks.dlq", 1).await;
+    let metrics = ask(&address, "/metrics").await.1;
+    assert!(metrics.contains("jira_agent_queue_wait_seconds_count 0"), "{metrics}");
+    worker.start_kill().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), worker.wait()).await.unwrap().unwrap();
+    world.finish().await;
+}
+
 /// The lines with the run's id tell the run from its claim to its end, in order.
 fn assert_story(log: &str) {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"run.id\"")).collect();
