@@ -21,21 +21,28 @@ use crate::settings;
 /// # Errors
 /// When settings are missing or cannot be used, or the queue cannot be opened.
 pub fn main(args: &UpArgs) -> anyhow::Result<ExitStatus> {
+    let shutdown = Shutdown::install()?;
     let mut config = settings::load(&args.settings)?;
     if !config.is_set("queue.kind") {
         config.queue.kind = QueueKind::Sqlite;
     }
     config.check(Needs::Worker)?;
-    settings::carry_out(config, |config, redactor| up(args, config, redactor))
+    settings::carry_out(config, |config, redactor| up(args, config, redactor, shutdown))
 }
 
 /// The parts of the product side by side: when one of them fails, the others come to an end in good order.
-async fn up(args: &UpArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
-    let shutdown = Shutdown::install()?;
+async fn up(
+    args: &UpArgs,
+    config: Config,
+    redactor: Redactor,
+    shutdown: Shutdown,
+) -> anyhow::Result<ExitStatus> {
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = app::build(config, redactor, CancellationToken::new())?;
-    app::sweep(&services).await;
-    let queue = app::open_queue(&services, "jira-agent up", shutdown.token()).await?;
+    app::prepare_workspaces(&services).await?;
+    let Some(queue) = app::open_queue(&services, "jira-agent up", shutdown.token()).await? else {
+        return Ok(ExitStatus::Done);
+    };
     say(args, &services.config)?;
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = app::serve(&services.config.worker.listen, probe.clone()).await;

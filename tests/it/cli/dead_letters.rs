@@ -169,7 +169,7 @@ fn reasons_of_workers() -> Vec<(String, &'static str)> {
         ),
         (model(ModelError::Billing { host: host.clone(), detail: detail.clone() }), "model"),
         (model(ModelError::ModelNotFound { host, name, detail }), "model"),
-        (format!("{:#}", too_long(Duration::from_secs(1))), "other"),
+        (format!("{:#}", too_long(Duration::from_secs(1), Some("edit"))), "other"),
     ]
 }
 

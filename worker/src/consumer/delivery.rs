@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jira_agent::config::Config;
 use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, DeliveryInfo, QueueError, Retry, Settled};
 use jira_agent::routing;
@@ -17,7 +18,7 @@ use crate::failure::{self, Failure, InStep, Rules, Settlement, Transient};
 use crate::pipeline::{self, Attempt};
 use crate::run_log::RunLog;
 use crate::steps::claim::LeaseSource;
-use crate::steps::report;
+use crate::steps::{self, report};
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +29,11 @@ pub(super) enum Handled {
     GoOn,
 }
 
-/// How long an interrupted run may take to give its lease back.
-const LETTING_GO: Duration = Duration::from_secs(2);
-
 enum Interrupted {
     No(anyhow::Result<Attempt>),
     Lost,
-    TooLong,
+    /// In this step.
+    TooLong(Option<String>),
     Drained,
 }
 
@@ -113,8 +112,8 @@ impl Worker {
                 handled
             }
             Interrupted::No(Err(error)) => self.settle_error(delivery, &task, &error, &mut log).await,
-            Interrupted::TooLong => {
-                let error = too_long(world.config().worker.run_deadline);
+            Interrupted::TooLong(step) => {
+                let error = too_long(world.config().worker.run_deadline, step.as_deref());
                 self.settle_error(delivery, &task, &error, &mut log).await
             }
             Interrupted::Lost => {
@@ -145,17 +144,19 @@ impl Worker {
             biased;
             () = lost.cancelled() => Interrupted::Lost,
             result = &mut work => Interrupted::No(result),
-            () = tokio::time::sleep(worker.run_deadline) => Interrupted::TooLong,
+            () = tokio::time::sleep(worker.run_deadline) => {
+                Interrupted::TooLong(self.world.last_step(task.id))
+            }
             () = drained(&self.shutdown, worker.drain_timeout) => Interrupted::Drained,
         };
-        if matches!(interrupted, Interrupted::TooLong | Interrupted::Drained) {
+        if matches!(interrupted, Interrupted::TooLong(_) | Interrupted::Drained) {
             // Whoever gets the task next should not find its lease held.
             cancel.cancel();
             // Cancel-safe: as above.
             tokio::select! {
                 biased;
                 () = lost.cancelled() => {}
-                _ = tokio::time::timeout(LETTING_GO, work) => {}
+                _ = tokio::time::timeout(Config::TIME_TO_LET_GO, work) => {}
             }
         }
         // What the run made of a lost connection is not what happened.
@@ -298,7 +299,15 @@ impl Worker {
                 return None;
             }
             tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
-            Some(report::failed(world, task, death.reason, attempt).await)
+            Some(report::failed(world, task, death.reason.clone(), attempt).await)
+        };
+        // As long as `Config::time_to_end` reckons with: afterwards the broker may take the task away.
+        let limit = world.config().time_to_tell();
+        let telling = async {
+            let told = tokio::time::timeout(limit, telling).await;
+            told.unwrap_or_else(|_| {
+                Some(report::untold(&death.reason, &format!("it took longer than {limit:?}")))
+            })
         };
         // Cancel-safe: telling the ticket again changes nothing.
         let reason = tokio::select! {
@@ -362,10 +371,15 @@ pub async fn drained(shutdown: &CancellationToken, drain: Duration) {
     tokio::time::sleep(drain).await;
 }
 
-/// The run has used up `worker.run_deadline`.
+/// The run has used up `worker.run_deadline` in this step.
 #[must_use]
-pub fn too_long(deadline: Duration) -> anyhow::Error {
-    Transient(format!("the run took longer than worker.run_deadline ({} s)", deadline.as_secs())).into()
+pub fn too_long(deadline: Duration, step: Option<&str>) -> anyhow::Error {
+    let words = format!("the run took longer than worker.run_deadline ({} s)", deadline.as_secs());
+    let error = anyhow::Error::new(Transient(words));
+    match step.and_then(steps::named) {
+        Some(step) => error.context(InStep(step)),
+        None => error,
+    }
 }
 
 fn settled(result: Result<Settled, QueueError>, doing: &'static str) -> Handled {
