@@ -365,10 +365,11 @@ impl Settle for MemorySettle {
     async fn dead_letter(
         self: Box<Self>,
         _body: &Bytes,
-        _info: &DeliveryInfo,
+        info: &DeliveryInfo,
         death: &Death,
     ) -> Result<Settled, QueueError> {
-        self.settle(|state, Message { body, info }| {
+        let info = info.clone();
+        self.settle(|state, Message { body, .. }| {
             let id = DeadLetter::id_of(info.message_id.as_deref(), &body);
             let Death { reason, step } = death.clone();
             let died_at = Some(Timestamp::now());

@@ -203,7 +203,7 @@ pub struct DeliveryInfo {
     pub first_published: Option<Timestamp>,
     /// W3C trace context.
     pub traceparent: Option<String>,
-    /// Whether the broker says that it handed this message out before.
+    /// Whether this very message was handed out before, to whomever: its first delivery is over.
     pub redelivered: bool,
     /// Who put it back from the dead letters.
     pub replayed_by: Option<String>,
@@ -333,7 +333,8 @@ impl Delivery {
         self.settle.release(&self.body, &self.info, reason).await
     }
 
-    /// Parks the task for people: confirmed publish to the dead-letter queue with the reason, then ack.
+    /// Parks the task for people, with the counters of `info` as they are now: confirmed publish to the dead-letter queue
+    /// with the reason, then ack.
     ///
     /// # Errors
     /// As [`Delivery::retry`].

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jira_agent::queue::tiers::Tiers;
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A provider that has answered within this time is not taken for down because of one question.
@@ -19,6 +20,8 @@ pub struct Breaker {
     /// At most this long.
     longest: Duration,
     state: Arc<Mutex<State>>,
+    /// Told of every change but the end of the open time, which is a matter of the clock.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +58,16 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(breaker) = &self.breaker {
             breaker.state().probing = false;
+            breaker.changed.send_replace(());
         }
+    }
+}
+
+impl Permit {
+    /// Whether this is the one run that may try while the breaker is half open.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.breaker.is_some()
     }
 }
 
@@ -75,7 +87,12 @@ impl Breaker {
     /// A closed one, which opens for as long as the first tier, and at most for the third.
     #[must_use]
     pub fn new(tiers: &Tiers) -> Self {
-        Self { first: tiers.nth(1), longest: tiers.nth(3), state: Arc::default() }
+        Self {
+            first: tiers.nth(1),
+            longest: tiers.nth(3),
+            state: Arc::default(),
+            changed: watch::Sender::new(()),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,6 +118,25 @@ impl Breaker {
         Admission::Granted(Permit { breaker: Some(self.clone()) })
     }
 
+    /// Waits until a run may begin. Cancel-safe.
+    pub async fn granted(&self) -> Permit {
+        let mut changed = self.changed.subscribe();
+        loop {
+            match self.admit() {
+                Admission::Granted(permit) => return permit,
+                // However that wait ends, it is asked again.
+                Admission::Wait(left) => drop(tokio::time::timeout(left, changed.changed()).await),
+            }
+        }
+    }
+
+    /// Waits until nothing passes. Cancel-safe.
+    pub async fn opened(&self) {
+        let mut changed = self.changed.subscribe();
+        // The sender is our own: it does not go away meanwhile.
+        while self.position() != Position::Open && changed.changed().await.is_ok() {}
+    }
+
     /// The provider has answered.
     pub fn success(&self) {
         let mut state = self.state();
@@ -109,6 +145,8 @@ impl Breaker {
         }
         state.last_success = Some(Instant::now());
         state.doubted = false;
+        drop(state);
+        self.changed.send_replace(());
     }
 
     /// The provider did not answer, for as long as one question is repeated. True when it is taken for down; false for a
@@ -127,12 +165,15 @@ impl Breaker {
             None => self.first,
         };
         state.trip(wait);
+        drop(state);
+        self.changed.send_replace(());
         true
     }
 
     /// The account cannot pay: nobody mends that in seconds.
     pub fn exhausted(&self) {
         self.state().trip(self.longest);
+        self.changed.send_replace(());
     }
 
     /// How it stands.
@@ -206,6 +247,32 @@ mod tests {
         tokio::time::advance(FIRST).await;
         drop(breaker.admit());
         assert!(may_begin(&breaker));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_let_through_one_by_one_and_all_when_it_closes() {
+        let breaker = closed();
+        assert!(!breaker.granted().await.is_probe());
+        let opening = tokio::spawn({
+            let breaker = breaker.clone();
+            async move { breaker.opened().await }
+        });
+        tokio::task::yield_now().await;
+        breaker.outage();
+        opening.await.unwrap();
+        let begun = Instant::now();
+        let probe = breaker.granted().await;
+        assert!(probe.is_probe() && begun.elapsed() >= FIRST, "{:?}", begun.elapsed());
+        let mut second = std::pin::pin!(breaker.granted());
+        let early = tokio::time::timeout(FIRST / 2, second.as_mut()).await;
+        assert!(early.is_err(), "one probe at a time");
+        drop(probe);
+        let probe = second.await;
+        assert!(probe.is_probe(), "the place of a probe that asked nothing is free at once");
+        let mut third = std::pin::pin!(breaker.granted());
+        assert!(futures_util::poll!(third.as_mut()).is_pending());
+        breaker.success();
+        assert!(!third.await.is_probe());
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,8 +26,10 @@ pub enum Failure {
     Outage(Duration),
     /// Trying again is useless.
     Permanent,
-    /// Another worker works on the ticket, or another run of it has to end first.
+    /// Another worker works on the ticket.
     LeaseHeld,
+    /// Another run of the ticket has pushed and has to end first.
+    OtherFirst,
     /// The worker has to stop before the run could finish.
     Shutdown,
     /// The worker died over the task, again.
@@ -44,6 +46,7 @@ impl Failure {
             Self::Outage(_) => "outage",
             Self::Permanent => "permanent",
             Self::LeaseHeld => "lease_held",
+            Self::OtherFirst => "other_run_first",
             Self::Shutdown => "shutdown",
             Self::WorkerDied => "worker_died",
         }
@@ -94,7 +97,7 @@ pub fn settlement(failure: Failure, info: &DeliveryInfo, rules: &Rules) -> Settl
     match failure {
         Failure::Permanent => Settlement::DeadLetter,
         Failure::Shutdown => Settlement::Release,
-        Failure::LeaseHeld => {
+        Failure::LeaseHeld | Failure::OtherFirst => {
             Settlement::Retry { after: rules.tiers.nth(info.waits + 1), counts: Counts::Wait }
         }
         Failure::RateLimited(after) | Failure::Outage(after) if free => {
@@ -165,7 +168,7 @@ pub fn classify(error: &anyhow::Error) -> Failure {
             return Failure::Permanent;
         }
         if cause.is::<Unfinished>() {
-            return Failure::LeaseHeld;
+            return Failure::OtherFirst;
         }
         if let Some(down) = cause.downcast_ref::<ProviderDown>() {
             return Failure::Outage(down.wait);
@@ -246,6 +249,7 @@ mod tests {
         assert_eq!(classify(&anyhow::anyhow!("nobody knows")), Failure::Transient);
         assert_eq!(of(Permanent("no".to_owned())), Failure::Permanent);
         assert_eq!(of(GitError::NotFound { url: "u".to_owned() }), Failure::Permanent);
+        assert_eq!(of(Unfinished(TaskId::generate())), Failure::OtherFirst, "no lease is held then");
     }
 
     fn info(attempt: u32, waits: u32, crashes: u32) -> DeliveryInfo {
@@ -292,7 +296,7 @@ mod tests {
     /// One row: what becomes of the first, second, third … of such failures in a row.
     fn row(name: &str, failure: Failure, times: u32, hours: i64) -> String {
         let of = |number: u32| match failure {
-            Failure::LeaseHeld => info(1, number - 1, 0),
+            Failure::LeaseHeld | Failure::OtherFirst => info(1, number - 1, 0),
             Failure::WorkerDied => info(1, 0, number - 1),
             _ => info(number, 0, 0),
         };
@@ -322,6 +326,7 @@ mod tests {
             ),
             row("permanent: 401, 403, 404, not allowed, not understood", Failure::Permanent, 1, 1),
             row("the lease is held by another worker", Failure::LeaseHeld, 5, 1),
+            row("another run of the ticket has pushed and goes first", Failure::OtherFirst, 5, 1),
             row("the worker has to stop (drain)", Failure::Shutdown, 1, 1),
             row("the worker died over the task (came back twice unsettled)", Failure::WorkerDied, 3, 1),
         ];

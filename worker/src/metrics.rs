@@ -37,6 +37,12 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    series: Series,
+}
+
+/// All but the version.
+#[derive(Debug)]
+struct Series {
     runs: Family<Label, Counter>,
     run_duration: Family<Label, Histogram>,
     step_duration: Family<Label, Histogram>,
@@ -51,79 +57,82 @@ struct Inner {
     busy: Gauge,
 }
 
-impl Default for Metrics {
+impl Default for Series {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("jira_agent");
-        let histogram = |bounds: &[f64]| Histogram::new(bounds.iter().copied());
-        let inner = Inner {
+        Self {
             runs: Family::default(),
             run_duration: Family::new_with_constructor(|| Histogram::new(RUN_SECONDS)),
             step_duration: Family::new_with_constructor(|| Histogram::new(STEP_SECONDS)),
             retries: Family::default(),
             dead_letters: Family::default(),
-            queue_wait: histogram(&WAIT_SECONDS),
+            queue_wait: Histogram::new(WAIT_SECONDS),
             tokens: Family::default(),
             cost: Family::default(),
             breaker: Family::default(),
             contention: Counter::default(),
             lost: Counter::default(),
             busy: Gauge::default(),
-            registry: Registry::default(),
-        };
-        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version that runs", build);
-        registry.register("runs", "Runs that have ended, by their outcome", inner.runs.clone());
-        registry.register_with_unit(
+        }
+    }
+}
+
+impl Series {
+    fn register_runs(&self, to: &mut Registry) {
+        to.register("runs", "Runs that have ended, by their outcome", self.runs.clone());
+        to.register_with_unit(
             "run_duration",
             "From the claim to the end of the attempt that ended a run",
             Unit::Seconds,
-            inner.run_duration.clone(),
+            self.run_duration.clone(),
         );
-        registry.register_with_unit(
+        to.register_with_unit(
             "step_duration",
             "How long a step of a run took",
             Unit::Seconds,
-            inner.step_duration.clone(),
+            self.step_duration.clone(),
         );
-        registry.register(
-            "retries",
-            "Tasks that went back to the queue, by the kind of failure",
-            inner.retries.clone(),
-        );
-        registry.register(
-            "dead_letters",
-            "Tasks that became dead letters, by the step in which they failed",
-            inner.dead_letters.clone(),
-        );
-        registry.register_with_unit(
+    }
+
+    fn register_tasks(&self, to: &mut Registry) {
+        let retries = "Tasks that went back to the queue, by the kind of failure";
+        to.register("retries", retries, self.retries.clone());
+        let dead_letters = "Tasks that became dead letters, by the step in which they failed";
+        to.register("dead_letters", dead_letters, self.dead_letters.clone());
+        to.register_with_unit(
             "queue_wait",
             "From a task's first publish to its first delivery",
             Unit::Seconds,
-            inner.queue_wait.clone(),
+            self.queue_wait.clone(),
         );
-        registry.register("model_tokens", "Tokens that the model read and wrote", inner.tokens.clone());
-        registry.register(
-            "model_cost_usd",
-            "What the model's tokens cost in US dollars, by model.prices",
-            inner.cost.clone(),
-        );
-        registry.register(
-            "breaker_state",
-            "The breaker before the model's provider: 0 closed, 1 half open, 2 open",
-            inner.breaker.clone(),
-        );
-        registry.register(
-            "lease_contention",
-            "Tasks that were put off because another worker held the ticket's lease",
-            inner.contention.clone(),
-        );
-        registry.register(
-            "deliveries_lost",
-            "Deliveries whose connection or lease was lost before they could be settled",
-            inner.lost.clone(),
-        );
-        registry.register("worker_busy", "Runs that are under way", inner.busy.clone());
-        Self { inner: Arc::new(Inner { registry, ..inner }) }
+    }
+
+    fn register_model(&self, to: &mut Registry) {
+        to.register("model_tokens", "Tokens that the model read and wrote", self.tokens.clone());
+        let cost = "What the model's tokens cost in US dollars, by model.prices";
+        to.register("model_cost_usd", cost, self.cost.clone());
+        let breaker = "The breaker before the model's provider: 0 closed, 1 half open, 2 open";
+        to.register("breaker_state", breaker, self.breaker.clone());
+    }
+
+    fn register_worker(&self, to: &mut Registry) {
+        let contention = "Tasks that were put off because another worker held the ticket's lease";
+        to.register("lease_contention", contention, self.contention.clone());
+        let lost = "Deliveries whose connection or lease was lost before they could be settled";
+        to.register("deliveries_lost", lost, self.lost.clone());
+        to.register("worker_busy", "Runs that are under way", self.busy.clone());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (series, mut registry) = (Series::default(), Registry::with_prefix("jira_agent"));
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", build);
+        series.register_runs(&mut registry);
+        series.register_tasks(&mut registry);
+        series.register_model(&mut registry);
+        series.register_worker(&mut registry);
+        Self { inner: Arc::new(Inner { registry, series }) }
     }
 }
 
@@ -131,40 +140,44 @@ impl Metrics {
     /// A run has ended.
     pub fn run_ended(&self, outcome: &str, took: Option<Duration>) {
         let label = [("outcome", outcome.to_owned())];
-        self.inner.runs.get_or_create(&label).inc();
+        self.inner.series.runs.get_or_create(&label).inc();
         if let Some(took) = took {
-            self.inner.run_duration.get_or_create(&label).observe(took.as_secs_f64());
+            self.inner.series.run_duration.get_or_create(&label).observe(took.as_secs_f64());
         }
     }
 
     /// A step has ended, well or not.
     pub fn step_ended(&self, step: &'static str, took: Duration) {
-        self.inner.step_duration.get_or_create(&[("step", step.to_owned())]).observe(took.as_secs_f64());
+        self.inner
+            .series
+            .step_duration
+            .get_or_create(&[("step", step.to_owned())])
+            .observe(took.as_secs_f64());
     }
 
     /// A task went back to the queue.
     pub fn retried(&self, reason: &'static str) {
-        self.inner.retries.get_or_create(&[("reason", reason.to_owned())]).inc();
+        self.inner.series.retries.get_or_create(&[("reason", reason.to_owned())]).inc();
     }
 
     /// Another worker held the lease.
     pub fn contended(&self) {
-        self.inner.contention.inc();
+        self.inner.series.contention.inc();
     }
 
     /// A delivery was lost.
     pub fn lost(&self) {
-        self.inner.lost.inc();
+        self.inner.series.lost.inc();
     }
 
     /// A task became a dead letter.
     pub fn died(&self, step: Option<&str>) {
-        self.inner.dead_letters.get_or_create(&[("step", step.unwrap_or("none").to_owned())]).inc();
+        self.inner.series.dead_letters.get_or_create(&[("step", step.unwrap_or("none").to_owned())]).inc();
     }
 
     /// A task was delivered for the first time, this long after it was published.
     pub fn waited(&self, wait: Duration) {
-        self.inner.queue_wait.observe(wait.as_secs_f64());
+        self.inner.series.queue_wait.observe(wait.as_secs_f64());
     }
 
     /// The model has replied.
@@ -174,17 +187,17 @@ impl Metrics {
             [("input", input), ("output", output), ("cache_write", cache_write), ("cache_read", cache_read)]
         {
             let labels = [("model", model.to_owned()), ("kind", kind.to_owned())];
-            self.inner.tokens.get_or_create(&labels).inc_by(count);
+            self.inner.series.tokens.get_or_create(&labels).inc_by(count);
         }
         if let Some(cost) = cost_usd {
-            self.inner.cost.get_or_create(&[("model", model.to_owned())]).inc_by(cost);
+            self.inner.series.cost.get_or_create(&[("model", model.to_owned())]).inc_by(cost);
         }
     }
 
     /// A run has begun; it is under way until the guard is dropped.
     #[must_use]
     pub fn busy(&self) -> Busy {
-        self.inner.busy.inc();
+        self.inner.series.busy.inc();
         Busy { metrics: self.clone() }
     }
 
@@ -196,7 +209,7 @@ impl Metrics {
             Position::HalfOpen => 1,
             Position::Open => 2,
         };
-        self.inner.breaker.get_or_create(&[("breaker", "model".to_owned())]).set(state);
+        self.inner.series.breaker.get_or_create(&[("breaker", "model".to_owned())]).set(state);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.inner.registry);
@@ -212,7 +225,7 @@ pub struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.metrics.inner.busy.dec();
+        self.metrics.inner.series.busy.dec();
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jira_agent::status::Status;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Position;
 use crate::world::World;
 
 /// The state of a process with one or more workers.
@@ -22,7 +23,7 @@ impl Probe {
         Arc::new(Self { world, consuming: AtomicUsize::new(0), shutdown })
     }
 
-    /// A worker holds a subscription until the guard is dropped.
+    /// A worker could take a task now, until the guard is dropped: it holds a subscription.
     #[must_use]
     pub fn consuming(self: &Arc<Self>) -> Consuming {
         self.consuming.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +46,11 @@ impl Status for Probe {
             return Err("the worker was told to stop".to_owned());
         }
         if self.consuming.load(Ordering::Relaxed) == 0 {
-            return Err("there is no connection to the queue".to_owned());
+            let why = match self.world.breaker().position() {
+                Position::Open => "the model's provider is down: no task is taken until it is asked again",
+                Position::Closed | Position::HalfOpen => "there is no connection to the queue",
+            };
+            return Err(why.to_owned());
         }
         Ok(())
     }

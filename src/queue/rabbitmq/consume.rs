@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Failure, Link};
 use super::publish::Publisher;
-use super::returns::{self, Returns, Stay};
+use super::returns::{self, Returns, Stay, Taker};
 use super::settle::RabbitSettle;
 use super::{control, message};
 use crate::queue::tiers::Tiers;
@@ -41,6 +41,10 @@ pub(super) struct Subscription {
     /// Cancelled when the broker has taken the deliveries back: with the connection, the channel or the subscription.
     pub(super) lost: CancellationToken,
     stopping: CancellationToken,
+    /// What this consumer holds is told from what other consumers of this process hold.
+    taker: Taker,
+    /// Cancelled when it holds nothing any more: with `lost`, or when it ends.
+    over: CancellationToken,
 }
 
 pub(super) struct RabbitConsumer {
@@ -58,7 +62,7 @@ pub(super) async fn subscribe(
     consumer_timeout: Duration,
 ) -> Result<RabbitConsumer, QueueError> {
     // Read before anything new is taken, of which it is not yet known whether this process survives it.
-    let last = shared.returns.last();
+    let left = shared.returns.left();
     let start = async {
         // Before the first delivery: whoever gets a message back listens from then on for who had it.
         let ear = control::listen(&link).await?;
@@ -77,9 +81,13 @@ pub(super) async fn subscribe(
     let tag = stream.tag();
     let (sender, deliveries) = mpsc::channel(1);
     let (publisher, lost) = (shared.publisher.clone(), link.lost().clone());
-    tokio::spawn(shared.returns.clone().attend(publisher, ear, last, lost));
+    tokio::spawn(shared.returns.clone().attend(publisher, ear, left, lost));
+    let lost = link.lost().child_token();
+    let over = lost.child_token();
     let subscription = Arc::new(Subscription {
-        lost: link.lost().child_token(),
+        lost,
+        taker: shared.returns.taker(over.clone()),
+        over,
         link: Arc::new(link),
         shared,
         stopping: CancellationToken::new(),
@@ -119,7 +127,7 @@ async fn accept(subscription: &Arc<Subscription>, delivery: lapin::message::Deli
     let mut info = message::info(&delivery);
     let stay = message::stay(&delivery, &info);
     let returns = &subscription.shared.returns;
-    returns.took(&stay);
+    returns.took(&subscription.taker, &stay);
     info.delivery_count = returns.deaths(&stay);
     let headers = delivery.properties.headers().clone().unwrap_or_default();
     let settle = RabbitSettle::new(subscription.clone(), delivery.acker, headers);
@@ -200,6 +208,7 @@ impl Drop for RabbitConsumer {
 impl Subscription {
     /// Ends the connection, upon which the broker hands out again whatever is unsettled.
     pub(super) fn end(&self) {
+        self.over.cancel();
         self.link.close();
     }
 }

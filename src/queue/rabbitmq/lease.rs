@@ -21,23 +21,16 @@ const NAME_LIMIT: usize = 255;
 const ASKED: u32 = 3;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// `agent-lock.<owner>.<repository>.<branch>`, each part escaped so that two keys never share a name. Owner and
-/// repository are lower-case: to GitHub they are the same in every spelling.
+/// `agent-lock.<repository>+<branch>`, each part escaped.
 fn name(key: &LeaseKey) -> String {
-    let escape = |part: &str| {
-        let escaped: String = form_urlencoded::byte_serialize(part.as_bytes()).collect();
-        escaped.replace('.', "%2E")
-    };
-    let owner = escape(&key.repository.owner().to_lowercase());
-    let repository = escape(&key.repository.name().to_lowercase());
-    let branch = escape(key.branch.as_str());
-    let name = format!("agent-lock.{owner}.{repository}.{branch}");
+    let escaped: String = form_urlencoded::byte_serialize(key.name().as_bytes()).collect();
+    let name = format!("agent-lock.{escaped}");
     if name.len() <= NAME_LIMIT {
         return name;
     }
     let digest = Sha256::digest(name.as_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    // A name that is not hashed has two dots at least behind the prefix, so the two kinds never meet.
+    // A name that is not hashed has a plus sign, so the two kinds never meet.
     format!("agent-lock.{digest}")
 }
 
@@ -134,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_named_after_repository_and_branch() {
-        assert_eq!(name_of("acme/shop", "ai/PROJ-1"), "agent-lock.acme.shop.ai%2FPROJ-1");
+        assert_eq!(name_of("acme/shop", "ai/PROJ-1"), "agent-lock.acme%2Fshop+ai%2FPROJ-1");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! to tell says so on `agent.control`: when it consumes again, and when another that gets the message back asks. A return
 //! for which nobody speaks up was a death.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,9 +63,27 @@ pub(super) struct Returns {
 #[derive(Default)]
 struct Known {
     survived: VecDeque<Survived>,
-    /// What this process took last. It is the only one that can have come back since it last spoke: with one delivery
-    /// at a time, whatever it had before is settled.
-    last: Option<Stay>,
+    /// What each consumer of this process took last. It is the only one that can have come back since that consumer began:
+    /// with one delivery at a time, whatever it had before is settled.
+    last: BTreeMap<u64, Last>,
+    consumers: u64,
+}
+
+struct Last {
+    stay: Stay,
+    over: CancellationToken,
+}
+
+/// One of this process's consumers.
+pub(super) struct Taker {
+    number: u64,
+    over: CancellationToken,
+}
+
+/// What a consumer that is over took last.
+pub(super) struct Left {
+    consumer: u64,
+    stay: Stay,
 }
 
 /// The `number`-th return of a message, which was no death.
@@ -84,9 +102,17 @@ impl Returns {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A consumer of this process, until `over` is cancelled.
+    pub(super) fn taker(&self, over: CancellationToken) -> Taker {
+        let mut known = self.known();
+        known.consumers += 1;
+        Taker { number: known.consumers, over }
+    }
+
     /// This process has the message now. If it comes back while this process lives, that is no death.
-    pub(super) fn took(&self, stay: &Stay) {
-        self.known().last = Some(stay.clone());
+    pub(super) fn took(&self, taker: &Taker, stay: &Stay) {
+        let last = Last { stay: stay.clone(), over: taker.over.clone() };
+        self.known().last.insert(taker.number, last);
         self.learn(&stay.publish, &[stay.count + 1]);
     }
 
@@ -143,22 +169,26 @@ impl Returns {
         self.deaths(stay)
     }
 
-    /// What this process took last.
-    pub(super) fn last(&self) -> Option<Stay> {
-        self.known().last.clone()
+    /// What this process has survived: nobody else holds it for the process any more.
+    pub(super) fn left(&self) -> Vec<Left> {
+        let known = self.known();
+        let over = known.last.iter().filter(|(_, last)| last.over.is_cancelled());
+        over.map(|(&consumer, last)| Left { consumer, stay: last.stay.clone() }).collect()
     }
 
-    /// Tells that this process has survived `last`, which it had on an earlier connection, then listens and answers until
+    /// Tells that this process has survived `left`, which it had on earlier connections, then listens and answers until
     /// this connection is lost.
     pub(super) async fn attend(
         self: Arc<Self>,
         publisher: Arc<Publisher>,
         mut ear: control::Ear,
-        last: Option<Stay>,
+        left: Vec<Left>,
         lost: CancellationToken,
     ) {
-        if let Some(Stay { publish, count }) = last {
-            say(&publisher, &Word::Survived { publish, returns: vec![count + 1] }).await;
+        for Left { consumer, stay: Stay { publish, count } } in left {
+            if say(&publisher, &Word::Survived { publish, returns: vec![count + 1] }).await {
+                self.known().last.remove(&consumer);
+            }
         }
         loop {
             // Cancel-safe: what is not read any more was for a connection that is gone.
@@ -193,8 +223,9 @@ impl Returns {
     }
 }
 
-/// Tells all who listen. Nobody need hear it: the worst is that a lost connection is taken for a death.
-async fn say(publisher: &Publisher, word: &Word) {
+/// Tells all who listen; whether the broker took it. Nobody need hear it: the worst is that a lost connection is taken for
+/// a death.
+async fn say(publisher: &Publisher, word: &Word) -> bool {
     let said = async {
         let body = serde_json::to_vec(word).map_err(|error| QueueError::Refused(error.to_string()))?;
         let message = Message {
@@ -207,9 +238,11 @@ async fn say(publisher: &Publisher, word: &Word) {
         };
         publisher.publish(message).await
     };
-    if let Err(error) = said.await {
+    let said = said.await;
+    if let Err(error) = &said {
         tracing::info!(%error, "the other workers were not told that this one lives");
     }
+    said.is_ok()
 }
 
 #[cfg(test)]
@@ -235,9 +268,27 @@ mod tests {
     #[test]
     fn who_holds_a_message_lives_past_its_next_return_only() {
         let returns = Returns::new();
-        returns.took(&stay(0));
+        returns.took(&returns.taker(CancellationToken::new()), &stay(0));
         assert_eq!(returns.survived(&stay(0)), [0; 0], "it has not come back yet");
         assert_eq!((returns.deaths(&stay(1)), returns.deaths(&stay(2))), (0, 1));
+    }
+
+    #[test]
+    fn each_consumer_that_is_over_is_spoken_for_and_no_other() {
+        let returns = Returns::new();
+        let over = [CancellationToken::new(), CancellationToken::new()];
+        let [one, other] = over.clone().map(|over| returns.taker(over));
+        let of = |publish: &str| Stay { publish: publish.to_owned(), count: 0 };
+        for earlier in ["settled", "a"] {
+            returns.took(&one, &of(earlier));
+        }
+        returns.took(&other, &of("b"));
+        let left = || returns.left().into_iter().map(|left| left.stay.publish).collect::<Vec<_>>();
+        assert_eq!(left(), [""; 0], "the process may still die over what its consumers hold");
+        over[1].cancel();
+        assert_eq!(left(), ["b"]);
+        over[0].cancel();
+        assert_eq!(left(), ["a", "b"]);
     }
 
     #[test]

@@ -147,11 +147,11 @@ impl Header {
     }
 
     /// Of a dead letter.
-    pub(super) fn dead(&self, death: &Death) -> Self {
+    pub(super) fn dead(&self, counters: Counters, death: &Death) -> Self {
         Self {
             step: death.step.clone(),
             died_at: Some(Timestamp::now()),
-            ..self.onward(self.info().counters(), &death.reason)
+            ..self.onward(counters, &death.reason)
         }
     }
 
@@ -241,8 +241,7 @@ mod tests {
     #[test]
     fn a_replayed_letter_starts_anew() {
         let first = Header::first("T".into());
-        let dead =
-            first.onward(Counters { attempt: 5, waits: 2, crashes: 1 }, "busy").dead(&Death::new("over"));
+        let dead = first.dead(Counters { attempt: 5, waits: 2, crashes: 1 }, &Death::new("over"));
         let letter = Envelope::open(&dead.seal(b"x").into()).into_dead_letter();
         assert_eq!(
             (letter.reason.as_deref(), letter.info.attempt, letter.id.as_str()),

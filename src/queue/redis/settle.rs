@@ -142,10 +142,10 @@ impl Settle for RedisSettle {
     async fn dead_letter(
         mut self: Box<Self>,
         body: &Bytes,
-        _info: &DeliveryInfo,
+        info: &DeliveryInfo,
         death: &Death,
     ) -> Result<Settled, QueueError> {
-        let header = self.header.dead(death);
+        let header = self.header.dead(info.counters(), death);
         self.settle(Onward::Dead(header.seal(body))).await
     }
 

@@ -169,7 +169,7 @@ enum End<'a> {
     Ack,
     Retry(&'a DeliveryInfo, Retry),
     Release(&'a str),
-    Dead(&'a Death),
+    Dead(&'a DeliveryInfo, &'a Death),
     Normalise(&'a Task),
 }
 
@@ -202,7 +202,7 @@ impl SqliteSettle {
                 tasks::retry(connection, hold, due_at, counters, &retry.reason).await?
             }
             End::Release(reason) => tasks::release(connection, hold, reason).await?,
-            End::Dead(death) => tasks::bury(connection, hold, death).await?,
+            End::Dead(info, death) => tasks::bury(connection, hold, info.crashes, death).await?,
             End::Normalise(task) => tasks::normalise(connection, hold, task).await?,
         })
     }
@@ -243,10 +243,10 @@ impl Settle for SqliteSettle {
     async fn dead_letter(
         mut self: Box<Self>,
         _body: &Bytes,
-        _info: &DeliveryInfo,
+        info: &DeliveryInfo,
         death: &Death,
     ) -> Result<Settled, QueueError> {
-        self.settle(End::Dead(death)).await
+        self.settle(End::Dead(info, death)).await
     }
 
     async fn normalise(

@@ -48,7 +48,7 @@ macro_rules! settle {
 const RETRY: &str =
     settle!("state = 'delayed', due_at = ?3, attempt = ?4, waits = ?5, crashes = ?6, reason = ?7");
 const RELEASE: &str = settle!("state = 'ready', reason = ?3");
-const DEAD: &str = settle!("state = 'dead', reason = ?3, step = ?4, died_at = ?5");
+const DEAD: &str = settle!("state = 'dead', reason = ?3, step = ?4, died_at = ?5, crashes = ?6");
 const NORMALISE: &str = settle!(
     "state = 'ready', body = ?3, message_id = ?4, attempt = 1, waits = 0, crashes = 0, reason = NULL, replayed_by = NULL, \
      first_published = coalesce(first_published, ?5)"
@@ -147,10 +147,11 @@ pub(super) async fn release(
 pub(super) async fn bury(
     connection: &mut SqliteConnection,
     hold: &Hold,
+    crashes: u32,
     death: &Death,
 ) -> sqlx::Result<bool> {
     let query = sqlx::query(DEAD).bind(hold.number).bind(&hold.token).bind(&death.reason).bind(&death.step);
-    settle(connection, query.bind(Timestamp::now().to_string())).await
+    settle(connection, query.bind(Timestamp::now().to_string()).bind(crashes)).await
 }
 
 pub(super) async fn normalise(

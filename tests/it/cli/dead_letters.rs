@@ -1,10 +1,19 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jira_agent::domain::{Mode, Task};
+use jira_agent::queue::{Death, TaskQueue as _};
 use jira_agent_simulator::jira::Jira;
 use jira_agent_simulator::models::{Failure, Reply, Rule};
+use jira_agent_worker::consumer::too_long;
+use jira_agent_worker::failure::InStep;
+use jira_agent_worker::git::GitError;
+use jira_agent_worker::model::ModelError;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{bare, feed, nowhere, run};
-use crate::broker::Broker;
+use crate::broker::{Broker, SOON};
 use crate::world::{NEEDED, REPLY, TICKET, World};
 
 const PROGRAM: &str = "jira-agent-producer";
@@ -139,6 +148,59 @@ async fn what_is_no_task_is_shown_as_it_came_and_thrown_away_only_when_that_is_m
         .ended(0)
         .words(&["there are no dead letters"]);
     assert_eq!(world.depths().await, []);
+    world.finish().await;
+}
+
+/// Reasons as workers write them, and the causes that they are to be known by.
+fn reasons_of_workers() -> Vec<(String, &'static str)> {
+    let (host, detail, name) = ("h".to_owned(), "no".to_owned(), "big".to_owned());
+    let failed = |step: &'static str, error: anyhow::Error| format!("{:#}", error.context(InStep(step)));
+    let git = |error: GitError| failed("workspace", error.into());
+    let model = |error: ModelError| failed("edit", error.into());
+    vec![
+        (
+            git(GitError::Unauthorized { host: host.clone(), status: 401, detail: detail.clone() }),
+            "credentials",
+        ),
+        (git(GitError::NotFound { url: "https://github.com/acme/shop".to_owned() }), "not_found"),
+        (
+            model(ModelError::Unauthorized { host: host.clone(), status: 401, detail: detail.clone() }),
+            "credentials",
+        ),
+        (model(ModelError::Billing { host: host.clone(), detail: detail.clone() }), "model"),
+        (model(ModelError::ModelNotFound { host, name, detail }), "model"),
+        (format!("{:#}", too_long(Duration::from_secs(1), Some("edit"))), "other"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_workers_say_leads_to_its_cause() {
+    let world = World::new().await;
+    let mut expected = BTreeMap::new();
+    let mut consumer = world.queue.consume().await.unwrap();
+    for (reason, cause) in reasons_of_workers() {
+        let task = Task::new(TICKET.parse().unwrap());
+        world.queue.publish(&task).await.unwrap();
+        let delivery = tokio::time::timeout(SOON, consumer.next()).await.unwrap().unwrap();
+        delivery.dead_letter(&Death::new(reason)).await.unwrap();
+        expected.insert(task.id.to_string(), cause);
+    }
+    drop(consumer);
+    let elsewhere = Some("https://github.com/acme/secrets".parse().unwrap());
+    let not_routed = Task { repository: elsewhere, ..Task::new(TICKET.parse().unwrap()) };
+    let not_supported = Task { mode: Some(Mode::Revise), ..Task::new(TICKET.parse().unwrap()) };
+    for (task, cause) in [(not_routed, "not_routed"), (not_supported, "not_supported")] {
+        world.queue.publish(&task).await.unwrap();
+        expected.insert(task.id.to_string(), cause);
+    }
+    world.work_off().await;
+    world.broker.wait_for_depth(&world.queue, DEAD, expected.len().try_into().unwrap()).await;
+    let letters = listed(&world).await;
+    let causes = letters.iter().map(|letter| {
+        let text = |name: &str| letter[name].as_str().unwrap();
+        (text("id").to_owned(), text("cause"))
+    });
+    assert_eq!(causes.collect::<BTreeMap<_, _>>(), expected, "{letters:#?}");
     world.finish().await;
 }
 

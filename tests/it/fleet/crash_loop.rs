@@ -1,8 +1,13 @@
 //! A task that kills its workers comes back ever more rarely, and then no more.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
 
+use serde_json::Value;
+
+use super::probes::{address, ask};
 use super::{number, text};
+use crate::broker::wait_for;
 use crate::world::{TICKET, World};
 
 const ONCE: [&str; 4] = ["run", "--once", "--idle-exit", "30s"];
@@ -37,9 +42,12 @@ async fn a_task_that_kills_its_workers_is_parked_after_three_crashes_with_the_st
     die(&world).await;
     world.work_once().await;
     assert_eq!(world.depths().await, [("agent-tasks.dlq".to_owned(), 1)]);
+    let shown = world.command("jira-agent-producer").args(["dead-letters", "list", "--json"]).output().await;
+    let shown: Value = serde_json::from_slice(&shown.unwrap().stdout).unwrap();
+    assert_eq!(shown["dead_letters"][0]["cause"], "worker_died", "{shown}");
     let dead = world.broker.take("agent-tasks.dlq").await;
     assert_eq!(text(&dead, "x-reason"), "the worker died 3 times in step edit");
-    assert_eq!(text(&dead, "x-step"), "edit");
+    assert_eq!((text(&dead, "x-step").as_str(), number(&dead, "x-crashes")), ("edit", 3));
     let comments = world.comments();
     assert_eq!(comments.len(), 1, "{comments:?}");
     assert!(comments[0].contains("the worker died 3 times in step edit"), "{}", comments[0]);
@@ -73,7 +81,14 @@ async fn a_run_that_had_ended_is_no_failure_however_often_its_worker_died() {
         let died = world.work(&ONCE, &[("JIRA_AGENT_CRASH_AT", "consume:received")]).await;
         assert_eq!(died.status.signal(), Some(9), "{}", died.log);
     }
-    world.work_once().await;
+    let (mut worker, log) = world.start(&["run"], &[("JIRA_AGENT__WORKER__LISTEN", "127.0.0.1:0")]);
+    let address = address(&log).await;
+    let counted = r#"jira_agent_runs_total{outcome="already_ended"} 1"#;
+    wait_for(counted, async || ask(&address, "/metrics").await.1.contains(counted).then_some(())).await;
+    let metrics = ask(&address, "/metrics").await.1;
+    assert!(metrics.contains("jira_agent_queue_wait_seconds_count 0"), "{metrics}");
+    worker.start_kill().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), worker.wait()).await.unwrap().unwrap();
     world.assert_fixed().await;
     world.finish().await;
 }

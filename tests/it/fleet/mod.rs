@@ -1,5 +1,6 @@
 //! What a fleet promises: crash loops end, cancels arrive, outages burn no attempts, drains lose nothing.
 
+mod bare_key;
 mod breaker;
 mod cancel;
 mod crash_loop;

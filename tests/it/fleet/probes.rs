@@ -9,7 +9,7 @@ use crate::broker::wait_for;
 use crate::world::{TICKET, World};
 
 /// The address in the log line that says where probes are served.
-async fn address(log: &std::path::Path) -> String {
+pub async fn address(log: &std::path::Path) -> String {
     wait_for("the address of the probes", async || {
         let log = std::fs::read_to_string(log).unwrap();
         let line = log.lines().find(|line| line.contains("probes and metrics are served"))?;
@@ -19,7 +19,7 @@ async fn address(log: &std::path::Path) -> String {
     .await
 }
 
-async fn ask(address: &str, path: &str) -> (u16, String) {
+pub async fn ask(address: &str, path: &str) -> (u16, String) {
     let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
@@ -52,6 +52,22 @@ async fn a_worker_counts_its_run_and_is_ready_while_it_consumes() {
     let log = std::fs::read_to_string(log).unwrap();
     assert_story(&log);
     world.assert_fixed().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_no_task_is_counted_among_the_dead_letters() {
+    let world = World::new().await;
+    world.publish("mend the cart, please").await;
+    let (mut worker, log) = world.start(&["run"], &[("JIRA_AGENT__WORKER__LISTEN", "127.0.0.1:0")]);
+    let address = address(&log).await;
+    let counted = r#"jira_agent_dead_letters_total{step="none"} 1"#;
+    wait_for(counted, async || ask(&address, "/metrics").await.1.contains(counted).then_some(())).await;
+    world.broker.wait_for_depth(&world.queue, "agent-tasks.dlq", 1).await;
+    let metrics = ask(&address, "/metrics").await.1;
+    assert!(metrics.contains("jira_agent_queue_wait_seconds_count 0"), "{metrics}");
+    worker.start_kill().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), worker.wait()).await.unwrap().unwrap();
     world.finish().await;
 }
 

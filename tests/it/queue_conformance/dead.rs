@@ -38,6 +38,23 @@ pub async fn a_dead_letter_shows_what_died_why_where_and_when(stage: &dyn Stage)
     Ok(())
 }
 
+pub async fn a_dead_letter_counts_the_death_that_was_the_last(stage: &dyn Stage) -> Shown {
+    let queue = stage.client().await;
+    publish(&queue, 1).await;
+    let mut hands = Hands::of(&queue).await;
+    for _ in 1..3 {
+        let delivery = hands.next().await;
+        assert_eq!(delivery.retry(retry(TIERS[0], Counts::Crash)).await.unwrap(), Settled::Done);
+    }
+    let mut delivery = hands.next().await;
+    delivery.info.crashes += 1;
+    assert_eq!(delivery.dead_letter(&death("the worker died 3 times")).await.unwrap(), Settled::Done);
+    wait_for_backlog(&queue, 0, 0, 1).await;
+    let letters = queue.dead_letters(10).await.unwrap();
+    assert_eq!((letters[0].info.attempt, letters[0].info.crashes), (1, 3));
+    Ok(())
+}
+
 pub async fn letters_are_listed_oldest_first_and_no_more_than_asked(stage: &dyn Stage) -> Shown {
     let queue = stage.client().await;
     let tasks = ids(&publish(&queue, 5).await);

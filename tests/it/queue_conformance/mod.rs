@@ -58,6 +58,7 @@ macro_rules! behaviours {
             }
             dead {
                 a_dead_letter_shows_what_died_why_where_and_when
+                a_dead_letter_counts_the_death_that_was_the_last
                 letters_are_listed_oldest_first_and_no_more_than_asked
                 looking_at_letters_takes_nothing_away
                 a_letter_that_was_looked_at_can_be_replayed_at_once

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jira_agent::config::Config;
 use jira_agent::domain::{EventKind, Task, TaskBody};
-use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
+use jira_agent::queue::{Consumer, Counts, Death, Delivery, DeliveryInfo, QueueError, Retry, Settled};
 use jira_agent::routing;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{Until, Worker};
-use crate::breaker::{Admission, Breaker};
+use crate::breaker::{Admission, Breaker, Permit};
 use crate::crash;
 use crate::failure::{self, Failure, InStep, Rules, Settlement, Transient};
 use crate::pipeline::{self, Attempt};
@@ -32,25 +32,26 @@ pub(super) enum Handled {
 enum Interrupted {
     No(anyhow::Result<Attempt>),
     Lost,
-    TooLong,
+    /// In this step.
+    TooLong(Option<String>),
     Drained,
 }
 
 impl Worker {
-    /// Carries one delivery to its settlement.
+    /// Carries one delivery to its settlement; with `probe`, as the one run that may ask the model's provider.
     pub(super) async fn handle(
         &self,
         consumer: &mut dyn Consumer,
         delivery: Delivery,
         until: Until,
+        probe: Option<Permit>,
     ) -> Handled {
         crash::point("consume:received");
         let body = match TaskBody::parse(&delivery.body) {
             Ok(body) => body,
             Err(reason) => {
                 tracing::error!(%reason, "a message is not a task and goes to the dead-letter queue");
-                let death = Death::new(reason.to_string());
-                return settled(delivery.dead_letter(&death).await, "dead-lettering");
+                return self.park(delivery, &Death::new(reason.to_string())).await;
             }
         };
         let mut task = body.task;
@@ -71,7 +72,7 @@ impl Worker {
         }
         let attempt = delivery.info.attempt;
         let span = tracing::info_span!("run", run.id = %task.id, ticket.key = %task.ticket, attempt);
-        let mut work = std::pin::pin!(self.attempt(delivery, task).instrument(span));
+        let mut work = std::pin::pin!(self.attempt(delivery, task, probe).instrument(span));
         // Cancel-safe: the work goes on below when the shutdown comes first.
         tokio::select! {
             biased;
@@ -84,7 +85,7 @@ impl Worker {
         }
     }
 
-    async fn attempt(&self, delivery: Delivery, task: Task) -> Handled {
+    async fn attempt(&self, delivery: Delivery, task: Task, probe: Option<Permit>) -> Handled {
         let world = &*self.world;
         let redactor = world.redactor().clone();
         let queue = Some(self.queue.clone());
@@ -92,7 +93,7 @@ impl Worker {
         if delivery.info.delivery_count >= failure::SUSPICIOUS_RETURNS {
             return self.worker_died(delivery, &task, &mut log).await;
         }
-        let _permit = match world.breaker().admit() {
+        let _permit = match probe.map_or_else(|| world.breaker().admit(), Admission::Granted) {
             Admission::Granted(permit) => permit,
             Admission::Wait(after) => {
                 let reason = "the model's provider is down; nothing is begun until it answers".to_owned();
@@ -102,53 +103,25 @@ impl Worker {
         let _busy = world.metrics().busy();
         self.note_wait(&delivery);
         let begun = Instant::now();
-        let mut recall = self.listener.about(&task);
-        let lost = delivery.lost();
-        let cancel = lost.child_token();
-        let deadline = world.config().worker.run_deadline;
-        let (interrupted, step) = {
-            let lease = LeaseSource::Delivery(&delivery);
-            let work = pipeline::run(world, task.clone(), lease, &mut log, &cancel, &mut recall);
-            let mut work = std::pin::pin!(work);
-            // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
-            let interrupted = tokio::select! {
-                biased;
-                () = lost.cancelled() => Interrupted::Lost,
-                result = &mut work => Interrupted::No(result),
-                () = tokio::time::sleep(deadline) => Interrupted::TooLong,
-                () = drained(&self.shutdown, world.config().worker.drain_timeout) => Interrupted::Drained,
-            };
-            let step = world.last_step(task.id);
-            if matches!(interrupted, Interrupted::TooLong | Interrupted::Drained) {
-                // Whoever gets the task next should not find its lease held.
-                cancel.cancel();
-                // Cancel-safe: as above.
-                tokio::select! {
-                    biased;
-                    () = lost.cancelled() => {}
-                    _ = tokio::time::timeout(Config::TIME_TO_LET_GO, work) => {}
-                }
-            }
-            // What the run made of a lost connection is not what happened.
-            (if lost.is_cancelled() { Interrupted::Lost } else { interrupted }, step)
-        };
+        let interrupted = self.work(&delivery, &task, &mut log).await;
         world.forget_step(task.id);
         match interrupted {
-            Interrupted::Lost => {
-                world.metrics().lost();
-                tracing::warn!(
-                    "the connection to the queue is gone: the run stops, the task will be redelivered"
-                );
-                Handled::GoOn
-            }
             Interrupted::No(Ok(end)) => {
                 let handled = self.conclude(delivery, &task, end.clone(), &mut log).await;
                 self.note_end(handled, &end, begun.elapsed());
                 handled
             }
             Interrupted::No(Err(error)) => self.settle_error(delivery, &task, &error, &mut log).await,
-            Interrupted::TooLong => {
-                self.settle_error(delivery, &task, &too_long(deadline, step.as_deref()), &mut log).await
+            Interrupted::TooLong(step) => {
+                let error = too_long(world.config().worker.run_deadline, step.as_deref());
+                self.settle_error(delivery, &task, &error, &mut log).await
+            }
+            Interrupted::Lost => {
+                world.metrics().lost();
+                tracing::warn!(
+                    "the connection to the queue is gone: the run stops, the task will be redelivered"
+                );
+                Handled::GoOn
             }
             Interrupted::Drained => {
                 let reason = "the worker was shut down before it could finish".to_owned();
@@ -157,10 +130,43 @@ impl Worker {
         }
     }
 
+    /// The run, until it ends by itself or something ends it.
+    async fn work(&self, delivery: &Delivery, task: &Task, log: &mut RunLog) -> Interrupted {
+        let worker = &self.world.config().worker;
+        let mut recall = self.listener.about(task);
+        let lost = delivery.lost();
+        let cancel = lost.child_token();
+        let lease = LeaseSource::Delivery(delivery);
+        let work = pipeline::run(&*self.world, task.clone(), lease, log, &cancel, &mut recall);
+        let mut work = std::pin::pin!(work);
+        // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
+        let interrupted = tokio::select! {
+            biased;
+            () = lost.cancelled() => Interrupted::Lost,
+            result = &mut work => Interrupted::No(result),
+            () = tokio::time::sleep(worker.run_deadline) => {
+                Interrupted::TooLong(self.world.last_step(task.id))
+            }
+            () = drained(&self.shutdown, worker.drain_timeout) => Interrupted::Drained,
+        };
+        if matches!(interrupted, Interrupted::TooLong(_) | Interrupted::Drained) {
+            // Whoever gets the task next should not find its lease held.
+            cancel.cancel();
+            // Cancel-safe: as above.
+            tokio::select! {
+                biased;
+                () = lost.cancelled() => {}
+                _ = tokio::time::timeout(Config::TIME_TO_LET_GO, work) => {}
+            }
+        }
+        // What the run made of a lost connection is not what happened.
+        if lost.is_cancelled() { Interrupted::Lost } else { interrupted }
+    }
+
     /// How long the task has waited for its first delivery.
     fn note_wait(&self, delivery: &Delivery) {
-        let info = &delivery.info;
-        if let (Some(first), 1, 0) = (info.first_published, info.attempt, info.waits) {
+        let DeliveryInfo { first_published, attempt, waits, crashes, redelivered, .. } = delivery.info;
+        if let (Some(first), 1, 0, 0, false) = (first_published, attempt, waits, crashes, redelivered) {
             let wait = self.world.now().duration_since(first);
             self.world.metrics().waited(wait.try_into().unwrap_or_default());
         }
@@ -196,7 +202,7 @@ impl Worker {
     }
 
     /// A task that came back again and again without having been settled has killed its workers.
-    async fn worker_died(&self, delivery: Delivery, task: &Task, log: &mut RunLog) -> Handled {
+    async fn worker_died(&self, mut delivery: Delivery, task: &Task, log: &mut RunLog) -> Handled {
         let died = delivery.info.crashes + 1;
         let step = self.world.last_step(task.id);
         let at = step.as_ref().map_or_else(String::new, |step| format!(" in step {step}"));
@@ -205,6 +211,8 @@ impl Worker {
             return self.settle(delivery, task, Failure::WorkerDied, reason, log).await;
         }
         let reason = format!("the worker died {died} times{at}");
+        // The dead letter shows the last one too.
+        delivery.info.crashes = died;
         self.bury(delivery, task, Death { reason, step }, log).await
     }
 
@@ -269,6 +277,15 @@ impl Worker {
         }
     }
 
+    /// Makes a dead letter of it.
+    async fn park(&self, delivery: Delivery, death: &Death) -> Handled {
+        let handled = settled(delivery.dead_letter(death).await, "dead-lettering");
+        if handled == Handled::Settled {
+            self.world.metrics().died(death.step.as_deref());
+        }
+        handled
+    }
+
     /// Tells the ticket why the run failed, then parks the task for people.
     async fn bury(&self, delivery: Delivery, task: &Task, death: Death, log: &mut RunLog) -> Handled {
         let lost = delivery.lost();
@@ -302,17 +319,20 @@ impl Worker {
             reason = telling => reason,
         };
         let Some(reason) = reason else {
-            return already_ended(delivery, log).await;
+            let handled = already_ended(delivery, log).await;
+            if handled == Handled::Settled {
+                world.metrics().run_ended("already_ended", None);
+            }
+            return handled;
         };
         crash::point("consume:told");
         let data = json!({ "reason": reason, "step": death.step });
         log.record(EventKind::Failed, data.clone()).await;
         log.flush().await;
         let death = Death { reason, step: death.step };
-        let handled = settled(delivery.dead_letter(&death).await, "dead-lettering");
+        let handled = self.park(delivery, &death).await;
         if handled == Handled::Settled {
             self.world.metrics().run_ended("failed", None);
-            self.world.metrics().died(death.step.as_deref());
             log.record(EventKind::DeadLettered, data).await;
             log.flush().await;
         }

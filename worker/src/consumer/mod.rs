@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivery::Handled;
 pub use self::delivery::{drained, too_long};
+use crate::breaker::{Admission, Permit};
 use crate::probe::Probe;
 use crate::recall::Listener;
 use crate::run_log::Observer;
@@ -37,6 +38,16 @@ pub enum Stopped {
     Once,
     /// Nothing to do for the time given.
     Idle,
+}
+
+/// Why nothing more is taken from a consumer.
+enum End {
+    /// The worker stops.
+    Stopped(Stopped),
+    /// The connection is gone.
+    Gone,
+    /// The breaker was open; this is the leave to begin again.
+    Rested(Permit),
 }
 
 /// A worker on a queue.
@@ -66,7 +77,7 @@ impl Worker {
         self
     }
 
-    /// Tells `probe` when it holds a subscription.
+    /// Tells `probe` when it could take a task.
     #[must_use]
     pub fn probed(mut self, probe: Arc<Probe>) -> Self {
         self.probe = Some(probe);
@@ -87,6 +98,7 @@ impl Worker {
         let mut waits = Waits::new(&policy);
         // Since when there was nothing to do; an unreachable broker has nothing to do either.
         let mut idle_since = Instant::now();
+        let mut permit = None;
         loop {
             let idle_at = until.idle.map(|idle| idle_since + idle);
             // Cancel-safe: a connection that is given up holds nothing, and the other branch only waits.
@@ -98,15 +110,21 @@ impl Worker {
             match consumer {
                 Ok(mut consumer) => {
                     tracing::info!("consuming");
-                    let _consuming = self.probe.as_ref().map(Probe::consuming);
-                    let (stopped, settled) = self.drain(consumer.as_mut(), until, &mut idle_since).await;
-                    if let Some(stopped) = stopped {
-                        return Ok(stopped);
-                    }
+                    let (end, settled) =
+                        self.drain(consumer.as_mut(), until, &mut idle_since, permit.take()).await;
                     if settled {
                         waits.reset();
                     }
-                    tracing::warn!("the connection to the queue is gone; connecting again");
+                    match end {
+                        End::Stopped(stopped) => return Ok(stopped),
+                        End::Gone => {
+                            tracing::warn!("the connection to the queue is gone; connecting again");
+                        }
+                        End::Rested(leave) => {
+                            permit = Some(leave);
+                            continue;
+                        }
+                    }
                 }
                 Err(error @ (QueueError::Unreachable(_) | QueueError::Full(_))) => {
                     // Nothing is delivered either while nobody answers.
@@ -127,42 +145,75 @@ impl Worker {
         }
     }
 
-    /// Takes deliveries until there is a reason to stop, or `None` when the connection is gone; and whether any was
-    /// settled.
+    /// Takes deliveries until there is a reason not to; and whether any was settled.
     async fn drain(
         &self,
         consumer: &mut dyn Consumer,
         until: Until,
         idle_since: &mut Instant,
-    ) -> (Option<Stopped>, bool) {
+        mut leave: Option<Permit>,
+    ) -> (End, bool) {
+        let consuming = self.probe.as_ref().map(Probe::consuming);
         let mut settled = false;
         loop {
             let idle_at = until.idle.map(|idle| *idle_since + idle);
+            let permit = leave.take().or_else(|| self.permit());
+            // A worker that could do nothing but put tasks off leaves them to others. Of one task the end is asked for.
+            let rests = !until.once;
+            if permit.is_none() && rests {
+                drop(consuming);
+                return (self.rest(consumer, idle_at).await, settled);
+            }
             // Cancel-safe: `next` is by its contract, and a delivery it has taken is returned by it.
             let delivery = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => {
                     consumer.stop().await;
-                    return (Some(Stopped::Shutdown), settled);
+                    return (End::Stopped(Stopped::Shutdown), settled);
                 }
+                // Another run of this process has met an outage.
+                () = self.world.breaker().opened(), if rests => continue,
                 delivery = consumer.next() => match delivery {
                     Some(delivery) => delivery,
-                    None => return (None, settled),
+                    None => return (End::Gone, settled),
                 },
                 () = at(idle_at) => {
                     consumer.stop().await;
-                    return (Some(Stopped::Idle), settled);
+                    return (End::Stopped(Stopped::Idle), settled);
                 }
             };
-            if self.handle(consumer, delivery, until).await == Handled::Settled {
+            // Other leave is no longer needed to get in.
+            let permit = permit.filter(Permit::is_probe);
+            if self.handle(consumer, delivery, until, permit).await == Handled::Settled {
                 settled = true;
                 if until.once {
                     consumer.stop().await;
-                    return (Some(Stopped::Once), settled);
+                    return (End::Stopped(Stopped::Once), settled);
                 }
             }
             // A run that its connection did not survive was no idle time either.
             *idle_since = Instant::now();
+        }
+    }
+
+    fn permit(&self) -> Option<Permit> {
+        match self.world.breaker().admit() {
+            Admission::Granted(permit) => Some(permit),
+            Admission::Wait(_) => None,
+        }
+    }
+
+    /// Takes no tasks until the model's provider may be asked again. The consumer is kept meanwhile: other workers may
+    /// ask whether this one lives.
+    async fn rest(&self, consumer: &mut dyn Consumer, idle_at: Option<Instant>) -> End {
+        tracing::info!("no task is taken until the model's provider may be asked again");
+        consumer.stop().await;
+        // Cancel-safe: all branches only wait.
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => End::Stopped(Stopped::Shutdown),
+            permit = self.world.breaker().granted() => End::Rested(permit),
+            () = at(idle_at) => End::Stopped(Stopped::Idle),
         }
     }
 }
