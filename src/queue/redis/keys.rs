@@ -10,7 +10,7 @@ pub const READY: &str = "jira_ticket_queue";
 pub const PROCESSING: &str = "jira_ticket_queue:processing";
 /// Hash: an item's id and its owner → deadline, in milliseconds of the server's clock.
 pub const LEASES: &str = "jira_ticket_queue:leases";
-/// Sorted set: tasks that wait for another attempt, by the time when they are due.
+/// Sorted set: tasks that wait for another attempt, by the time when they are due, in microseconds of the server's clock.
 pub const DELAYED: &str = "jira_ticket_queue:delayed";
 /// List: an entry for each delayed task, so that `LLEN` counts them.
 pub const WAITING: &str = "jira_ticket_queue:waiting";

@@ -28,7 +28,7 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             take: script!("take.lua"),
-            settle: script!("settle.lua"),
+            settle: Script::new(include_str!("scripts/settle.lua")),
             give_back: script!("give_back.lua"),
             renew: script!("renew.lua"),
             publish: script!("publish.lua"),
@@ -37,6 +37,23 @@ impl Scripts {
             probe: Script::new(include_str!("scripts/probe.lua")),
         }
     }
+}
+
+/// Runs a script on these keys.
+pub(super) async fn call<T: FromRedisValue>(
+    script: &Script,
+    connection: &mut MultiplexedConnection,
+    keys: &[&str],
+    arguments: &[&[u8]],
+) -> RedisResult<T> {
+    let mut invocation = script.prepare_invoke();
+    for key in keys {
+        invocation.key(*key);
+    }
+    for argument in arguments {
+        invocation.arg(*argument);
+    }
+    invocation.invoke_async(connection).await
 }
 
 /// Runs a script that begins with `common.lua`; `more` are keys after the shared ones.

@@ -16,13 +16,17 @@ use super::envelope::Header;
 use super::hold::{Claim, Grip, Keeper};
 use super::keys;
 use super::lease;
-use super::scripts::run;
+use super::scripts::call;
 use crate::domain::Task;
 use crate::queue::tiers::Tiers;
 use crate::queue::{Death, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled};
 
 /// Between two tries to reach Redis.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// In the order that `settle.lua` expects.
+const KEYS: [&str; 6] =
+    [keys::PROCESSING, keys::LEASES, keys::READY, keys::DELAYED, keys::WAITING, keys::DEAD];
 
 /// The queue's side of one delivery.
 pub(super) struct RedisSettle {
@@ -86,17 +90,11 @@ impl RedisSettle {
             Onward::Dead(item) => ("dead", item, Duration::ZERO),
         };
         let delay = delay.as_millis().to_string();
-        let arguments: [&[u8]; 6] = [
-            claim.id.as_bytes(),
-            claim.owner.as_bytes(),
-            &claim.item,
-            what.as_bytes(),
-            item,
-            delay.as_bytes(),
-        ];
+        let lease = format!("{} {}", claim.id, claim.owner);
+        let arguments: [&[u8]; 5] = [lease.as_bytes(), &claim.item, what.as_bytes(), item, delay.as_bytes()];
         let settings = &link.settings;
         let answer = link.ask(settings.timeout, async |mut connection| {
-            run::<i64>(&settings.scripts.settle, &mut connection, &[], &arguments).await
+            call::<i64>(&settings.scripts.settle, &mut connection, &KEYS, &arguments).await
         });
         Ok(answer.await? == 1)
     }

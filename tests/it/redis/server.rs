@@ -95,6 +95,11 @@ impl Server {
         Redis::connect(&QueueConfig { lease_timeout, ..self.config() }, "test").await.unwrap()
     }
 
+    /// A connection to this part.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        open(&self.url()).await.0
+    }
+
     /// Asks the server as `redis-cli` would.
     pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
         open(&self.url()).await.ask(words).await

@@ -34,9 +34,13 @@ local function returned(item, deaths)
   return string.sub(item, 1, HEADER - 1) .. cjson.encode(header) .. string.sub(item, line)
 end
 
-local function milliseconds()
+local function microseconds()
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000000 + time[2]
+end
+
+local function milliseconds()
+  return math.floor(microseconds() / 1000)
 end
 
 -- A lease is a field `<id of the item> <owner>` with its deadline.
@@ -49,7 +53,8 @@ local function write_lease(id, owner, deadline)
 end
 
 -- Puts tasks whose time has come behind those that are ready.
-local function move_due(now)
+local function move_due()
+  local now = string.format('%.0f', microseconds())
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)
   for _, item in ipairs(due) do
     redis.call('RPUSH', ready, item)

@@ -3,13 +3,13 @@
 local owner, lease_time = ARGV[1], tonumber(ARGV[2])
 local now = milliseconds()
 if ARGV[4] == '1' then
-  move_due(now)
+  move_due()
   sweep(now, lease_time)
 end
 local item = redis.call('LMOVE', ready, processing, 'LEFT', 'RIGHT')
 if not item then
   local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  return { false, first[2] and math.max(0, first[2] - now) or -1 }
+  return { false, first[2] and math.max(0, math.ceil((first[2] - microseconds()) / 1000)) or -1 }
 end
 local id = id_of(item)
 if not id then
