@@ -13,7 +13,7 @@ use super::{next, task};
 use crate::broker::{SOON, wait_for};
 
 async fn is_empty(server: &Server) -> bool {
-    server.ask::<Vec<String>>(&["KEYS", "*"]).await.is_empty()
+    server.keys().await.is_empty()
 }
 
 fn later(counts: Counts) -> Retry {

@@ -105,6 +105,13 @@ impl Server {
         open(&self.url()).await.ask(words).await
     }
 
+    /// The names of all keys, but for the one that stays for good.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.ask(&["KEYS", "*"]).await;
+        keys.retain(|key| key != "jira_ticket_queue:looked");
+        keys
+    }
+
     /// Puts a body on the queue as another program would.
     pub async fn push(&self, body: impl AsRef<[u8]>) {
         let words: [&[u8]; 3] = [b"RPUSH", b"jira_ticket_queue", body.as_ref()];
