@@ -234,7 +234,7 @@ async fn tasks_that_are_retried_in_the_same_moment_keep_their_order() {
     for item in &items {
         let delivery = next(&mut consumer).await;
         let held: Vec<String> = server.ask(&["LRANGE", "jira_ticket_queue:processing", "0", "-1"]).await;
-        assert_eq!(held, [item.clone()]);
+        assert_eq!(held, std::slice::from_ref(item));
         delivery.ack().await.unwrap();
     }
 }
