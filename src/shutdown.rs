@@ -1,6 +1,7 @@
 //! The end of the process: the first signal asks for it, the second one takes it.
 
 use std::io;
+use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -54,16 +55,20 @@ impl Shutdown {
     }
 
     /// Listens for SIGTERM and SIGINT from now on: the first cancels the token, the second exits at once with
-    /// code 143 or 130. Needs a Tokio runtime.
+    /// code 143 or 130. It listens on a thread of its own, so a program calls this before anything that takes time: a signal
+    /// before it ends the process as the system does.
     ///
     /// # Errors
-    /// When the system does not let signals be handled.
+    /// When the system does not let signals be handled, or gives no thread.
     pub fn install() -> io::Result<Self> {
         let shutdown = Self::new();
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut interrupt, mut terminate) = {
+            let _entered = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
         let listener = shutdown.clone();
-        tokio::spawn(async move {
+        let listening = async move {
             loop {
                 // Cancel-safe: a signal that the other branch wins over stays pending in its stream.
                 let received = tokio::select! {
@@ -76,7 +81,8 @@ impl Shutdown {
                     Reaction::Exit(code) => std::process::exit(code),
                 }
             }
-        });
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(listening))?;
         Ok(shutdown)
     }
 
@@ -130,8 +136,8 @@ mod tests {
         assert_eq!(shutdown.receive(Signal::Interrupt), Reaction::Exit(130));
     }
 
-    #[tokio::test]
-    async fn listening_to_signals_cancels_nothing_by_itself() {
+    #[test]
+    fn listening_to_signals_cancels_nothing_by_itself() {
         assert!(!Shutdown::install().unwrap().token().is_cancelled());
     }
 }

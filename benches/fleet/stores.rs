@@ -10,7 +10,7 @@ use jira_agent::domain::Task;
 use jira_agent::queue::{self, Consumer, LeaseKey, LeaseOutcome, Settled, TaskQueue};
 use redis::aio::MultiplexedConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 
 use crate::cli::Cli;
 use crate::table::{Limit, Row, Samples};
@@ -165,21 +165,18 @@ async fn on_redis(connection: &mut MultiplexedConnection) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Each move is one statement and a transaction of its own, as ours.
 async fn in_sqlite(connection: &mut SqliteConnection) -> anyhow::Result<()> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let take = "UPDATE tasks SET owner = 'me' WHERE number = (SELECT number FROM tasks WHERE owner IS NULL \
                 ORDER BY number LIMIT 1) RETURNING number, body";
-    let row = sqlx::query(take).fetch_all(&mut *transaction).await?;
-    let number: i64 = row.first().context("no task is left")?.try_get("number")?;
-    transaction.commit().await?;
-    for (statement, text) in [
-        ("INSERT INTO leases (key, owner) VALUES (?, 'me')", "ai/PROJ-1"),
-        ("DELETE FROM leases WHERE key = ?", "ai/PROJ-1"),
-        ("DELETE FROM tasks WHERE number = ?", &*number.to_string()),
-    ] {
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(statement).bind(text).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-    }
+    let row = sqlx::query(take).fetch_all(&mut *connection).await?;
+    let row = row.first().context("no task is left")?;
+    let (number, body): (i64, String) = (row.try_get("number")?, row.try_get("body")?);
+    anyhow::ensure!(!body.is_empty(), "a task without a body");
+    let hold = sqlx::query("INSERT INTO leases (key, owner) VALUES (?, 'me')").bind("ai/PROJ-1");
+    hold.execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM leases WHERE key = ?").bind("ai/PROJ-1").execute(&mut *connection).await?;
+    let acked = sqlx::query("DELETE FROM tasks WHERE number = ?").bind(number).execute(connection).await?;
+    anyhow::ensure!(acked.rows_affected() == 1, "an ack was not taken");
     Ok(())
 }

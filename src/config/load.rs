@@ -62,12 +62,23 @@ struct Layers {
 }
 
 impl Config {
-    /// How long a run may take after its deadline: the ticket is told and the task moved, and only then is the delivery
-    /// settled.
+    /// How long a run may take after its deadline: it lets its lease go, the ticket is told, the events are published and
+    /// the task is moved; only then is the delivery settled.
     #[must_use]
     pub fn time_to_end(&self) -> Duration {
-        self.http.retry_budget + self.http.timeout + 2 * self.queue.timeout
+        Self::TIME_TO_LET_GO + self.time_to_tell() + Self::TIME_TO_FLUSH + 2 * self.queue.timeout
     }
+
+    /// How long telling a ticket of a failure may take, all requests together.
+    #[must_use]
+    pub fn time_to_tell(&self) -> Duration {
+        self.http.retry_budget + self.http.timeout
+    }
+
+    /// How long an interrupted run may take to give its lease back.
+    pub const TIME_TO_LET_GO: Duration = Duration::from_secs(2);
+    /// How long the end of an attempt may wait for its events to be published.
+    pub const TIME_TO_FLUSH: Duration = Duration::from_secs(10);
 
     /// Reads all layers.
     ///

@@ -28,7 +28,7 @@ async fn look(config: &Config) -> Result<Vec<Finding>, QueueError> {
     if dead > 0 {
         let text = format!("dead letters: {dead}, which wait for a person");
         let fix =
-            "read `reason` of the tasks in state 'dead', mend the cause, and enqueue their tickets again";
+            "read them with `jira-agent-producer dead-letters list`, mend the cause, and replay or drop them";
         findings.push(Finding::warning(AREA, text, fix));
     }
     if place.is_open_to_others().unwrap_or(false) {

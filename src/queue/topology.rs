@@ -150,7 +150,7 @@ impl fmt::Display for Adopted {
 }
 
 /// What an adopted queue may lack.
-pub const LOST_BY_ADOPTION: &str = "as far as it is no quorum queue with a delivery limit and a dead-letter exchange, \
+const LOST_BY_ADOPTION: &str = "as far as it is no quorum queue with a delivery limit and a dead-letter exchange, \
     there is no replication, nobody counts how often a task kills its worker, and nothing but the worker itself puts a task \
     among the dead letters";
 

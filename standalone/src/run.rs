@@ -7,6 +7,7 @@ use jira_agent::domain::Event;
 use jira_agent::exit::ExitStatus;
 use jira_agent::progress::Progress;
 use jira_agent::redact::Redactor;
+use jira_agent::shutdown::Shutdown;
 use jira_agent_worker::app;
 use jira_agent_worker::cli::TicketArgs;
 
@@ -21,6 +22,7 @@ const QUIET: &str = "warn";
 /// # Errors
 /// When settings are missing or cannot be used.
 pub fn main(args: RunArgs) -> anyhow::Result<ExitStatus> {
+    let shutdown = Shutdown::install()?;
     let mut config = settings::load(&args.settings)?;
     // Whoever names a queue has others who take tickets from it.
     let with_queue = ["queue.kind", "queue.url", "queue.path"].iter().any(|key| config.is_set(key));
@@ -28,7 +30,7 @@ pub fn main(args: RunArgs) -> anyhow::Result<ExitStatus> {
     if !config.is_set("log.filter") {
         QUIET.clone_into(&mut config.log.filter);
     }
-    settings::carry_out(config, |config, redactor| run(args, with_queue, config, redactor))
+    settings::carry_out(config, |config, redactor| run(args, with_queue, config, redactor, shutdown))
 }
 
 async fn run(
@@ -36,13 +38,14 @@ async fn run(
     with_queue: bool,
     config: Config,
     redactor: Redactor,
+    shutdown: Shutdown,
 ) -> anyhow::Result<ExitStatus> {
     let progress = Arc::new(Progress::new(1, args.json));
     let shown = progress.clone();
     let RunArgs { key, repo, mode, base, task_id, json, settings: _ } = args;
     let ticket = TicketArgs { key, repo, mode, base, task_id, no_lease: !with_queue, json };
-    let status =
-        app::ticket(ticket, config, redactor, Some(Arc::new(move |event: &Event| shown.show(event)))).await;
+    let observer = Arc::new(move |event: &Event| shown.show(event));
+    let status = app::ticket(ticket, config, redactor, Some(observer), &shutdown).await;
     progress.finish();
     status
 }

@@ -2,7 +2,7 @@
 
 use jira_agent::config::{Config, Needs, QueueKind};
 use jira_agent::exit::ExitStatus;
-use jira_agent::output::note;
+use jira_agent::output::{note, shell_word};
 use jira_agent::queue::QueueError;
 use jira_agent::queue::sqlite::Place;
 use jira_agent::redact::Redactor;
@@ -21,21 +21,28 @@ use crate::settings;
 /// # Errors
 /// When settings are missing or cannot be used, or the queue cannot be opened.
 pub fn main(args: &UpArgs) -> anyhow::Result<ExitStatus> {
+    let shutdown = Shutdown::install()?;
     let mut config = settings::load(&args.settings)?;
     if !config.is_set("queue.kind") {
         config.queue.kind = QueueKind::Sqlite;
     }
     config.check(Needs::Worker)?;
-    settings::carry_out(config, |config, redactor| up(args, config, redactor))
+    settings::carry_out(config, |config, redactor| up(args, config, redactor, shutdown))
 }
 
 /// The parts of the product side by side: when one of them fails, the others come to an end in good order.
-async fn up(args: &UpArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
-    let shutdown = Shutdown::install()?;
+async fn up(
+    args: &UpArgs,
+    config: Config,
+    redactor: Redactor,
+    shutdown: Shutdown,
+) -> anyhow::Result<ExitStatus> {
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = app::build(config, redactor, CancellationToken::new())?;
-    app::sweep(&services).await;
-    let queue = app::open_queue(&services, "jira-agent up", shutdown.token()).await?;
+    app::prepare_workspaces(&services).await?;
+    let Some(queue) = app::open_queue(&services, "jira-agent up", shutdown.token()).await? else {
+        return Ok(ExitStatus::Done);
+    };
     say(args, &services.config)?;
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = app::serve(&services.config.worker.listen, probe.clone()).await;
@@ -82,7 +89,7 @@ fn say(args: &UpArgs, config: &Config) -> Result<(), QueueError> {
             note(&format!("jira-agent up: {workers} from the queue in {path}"));
             let mut variables = "JIRA_AGENT__QUEUE__KIND=sqlite".to_owned();
             if config.queue.path.is_some() {
-                variables = format!("{variables} JIRA_AGENT__QUEUE__PATH={}", quoted(&path));
+                variables = format!("{variables} JIRA_AGENT__QUEUE__PATH={}", shell_word(&path));
             }
             note(&format!(
                 "  give it one from another shell:  {variables} jira-agent-producer enqueue PROJ-123"
@@ -97,24 +104,4 @@ fn say(args: &UpArgs, config: &Config) -> Result<(), QueueError> {
     }
     note("  stop it with Ctrl-C or SIGTERM: runs under way may finish, what waits stays in the queue");
     Ok(())
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_quoted_where_a_shell_would_take_it_apart() {
-        assert_eq!(quoted("/var/lib/queue.db"), "/var/lib/queue.db");
-        assert_eq!(quoted("/home/ann o'neill/q.db"), r"'/home/ann o'\''neill/q.db'");
-    }
 }

@@ -1,10 +1,13 @@
 //! The composition root: from settings to clients, and from a command to an exit code.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jira_agent::config::{Config, Needs};
+use jira_agent::config::{Config, ConfigError, Needs, Problem};
 use jira_agent::domain::{EventKind, InvalidId, InvalidRepository, Outcome, Task};
 use jira_agent::exit::ExitStatus;
 use jira_agent::http::Http;
@@ -31,8 +34,9 @@ use crate::probe::Probe;
 use crate::recall::{Listener, Recall};
 use crate::run_log::{Observer, RunLog};
 use crate::services::Services;
+use crate::step_note;
 use crate::steps::{self, claim::LeaseSource};
-use crate::workspace_dir;
+use crate::workspace_dir::{self, UnfitRoot};
 use crate::world::World as _;
 use jira_agent::tickets::Tickets;
 
@@ -40,8 +44,11 @@ use jira_agent::tickets::Tickets;
 #[must_use]
 pub fn main(cli: Cli) -> ExitStatus {
     let needs = needs(&cli.command);
+    // First of all: what works on tickets comes to an end in good order however early it is told to.
+    let works = matches!(cli.command, Command::Run(_) | Command::Ticket(_));
+    let shutdown = if works { Shutdown::install() } else { Ok(Shutdown::new()) };
     let program = Program { name: "jira-agent-worker", config: cli.config.clone(), needs };
-    program.run(|config, redactor| run(cli, config, redactor))
+    program.run(|config, redactor| run(cli, config, redactor, shutdown))
 }
 
 fn needs(command: &Command) -> Option<Needs> {
@@ -54,10 +61,16 @@ fn needs(command: &Command) -> Option<Needs> {
     }
 }
 
-async fn run(cli: Cli, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
+async fn run(
+    cli: Cli,
+    config: Config,
+    redactor: Redactor,
+    shutdown: io::Result<Shutdown>,
+) -> anyhow::Result<ExitStatus> {
+    let shutdown = shutdown.context("cannot listen for signals")?;
     match cli.command {
-        Command::Run(args) => consume(args, config, redactor).await,
-        Command::Ticket(args) => ticket(args, config, redactor, None).await,
+        Command::Run(args) => consume(args, config, redactor, &shutdown).await,
+        Command::Ticket(args) => ticket(args, config, redactor, None, &shutdown).await,
         Command::Context(args) => offline::context(&args, &config),
         Command::Apply(args) => offline::apply(&args, &config),
         Command::Doctor(args) => jira_agent::doctor::run(&config, &redactor, args.json).await,
@@ -87,12 +100,18 @@ pub fn build(config: Config, redactor: Redactor, cancel: CancellationToken) -> a
     }))
 }
 
-async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::Result<ExitStatus> {
-    let shutdown = Shutdown::install()?;
+async fn consume(
+    args: RunArgs,
+    config: Config,
+    redactor: Redactor,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitStatus> {
     // A request that is retried goes on while a run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
-    sweep(&services).await;
-    let queue = open_queue(&services, "jira-agent-worker", shutdown.token()).await?;
+    prepare_workspaces(&services).await?;
+    let Some(queue) = open_queue(&services, "jira-agent-worker", shutdown.token()).await? else {
+        return Ok(ExitStatus::Done);
+    };
     let until = Until { once: args.once, idle: args.idle_exit };
     let probe = Probe::new(services.clone(), shutdown.token());
     let _server = serve(&services.config.worker.listen, probe.clone()).await;
@@ -112,11 +131,28 @@ async fn consume(args: RunArgs, config: Config, redactor: Redactor) -> anyhow::R
     Ok(ExitStatus::Done)
 }
 
-/// The queue that the settings name, once it was looked whether it lets a run take its time.
+/// The queue that the settings name, once it was looked whether it lets a run take its time; `None` when `stop` came
+/// first.
 ///
 /// # Errors
 /// When a setting cannot be used, or the queue is away or does not let runs take their time.
 pub async fn open_queue(
+    services: &Services,
+    name: &str,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<Arc<dyn TaskQueue>>> {
+    // Cancel-safe: nothing is held before the first delivery.
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            tracing::info!("the worker stops before it has begun");
+            Ok(None)
+        }
+        queue = open(services, name, stop.clone()) => queue.map(Some),
+    }
+}
+
+async fn open(
     services: &Services,
     name: &str,
     cancel: CancellationToken,
@@ -147,14 +183,36 @@ pub async fn serve(address: &str, probe: Arc<Probe>) -> Option<StatusServer> {
     }
 }
 
-/// Removes the workspaces of workers that died.
-pub async fn sweep(services: &Services) {
+/// Sees to it that workspaces can be made safely, and removes those of workers that died.
+///
+/// # Errors
+/// When somebody else could put something in the place of a workspace.
+pub async fn prepare_workspaces(services: &Services) -> anyhow::Result<()> {
     let root = steps::workspace::root(services);
-    match tokio::task::spawn_blocking(move || workspace_dir::sweep(&root)).await {
-        Ok(Ok(0)) | Err(_) => {}
-        Ok(Ok(removed)) => tracing::info!(removed, "workspaces of dead workers were removed"),
-        Ok(Err(error)) => tracing::warn!(%error, "the workspaces of dead workers could not be removed"),
-    }
+    let prepare = move || {
+        workspace_dir::prepare_root(&root).map_err(|unfit| unusable(&root, &unfit))?;
+        match workspace_dir::sweep(&root) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "workspaces of dead workers were removed"),
+            Err(error) => tracing::warn!(%error, "the workspaces of dead workers could not be removed"),
+        }
+        if let Err(error) = step_note::sweep(&root, SystemTime::now()) {
+            tracing::warn!(%error, "the notes of dead workers could not be removed");
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(prepare).await?
+}
+
+fn unusable(root: &Path, unfit: &UnfitRoot) -> anyhow::Error {
+    let problem = Problem {
+        field: "worker.workspace_root".to_owned(),
+        source: root.display().to_string(),
+        why: unfit.to_string(),
+        fix: "set a directory that this user owns and nobody else may write to; one that is not there is made so"
+            .to_owned(),
+    };
+    ConfigError { problems: vec![problem] }.into()
 }
 
 /// Works on one ticket, here and now, and tells how it ended; events are shown to `observer` as they happen.
@@ -166,14 +224,14 @@ pub async fn ticket(
     config: Config,
     redactor: Redactor,
     observer: Option<Observer>,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<ExitStatus> {
     let key = args.key.parse().map_err(|error: InvalidId| BadInput(error.to_string()))?;
     let repository = args.repo.as_deref().map(str::parse).transpose();
     let repository = repository.map_err(|error: InvalidRepository| BadInput(format!("--repo: {error}")))?;
-    let shutdown = Shutdown::install()?;
     // A request that is retried goes on while the run finishes after SIGTERM.
     let services = build(config, redactor, CancellationToken::new())?;
-    sweep(&services).await;
+    prepare_workspaces(&services).await?;
     let mut task = Task::new(key);
     task.id = args.task_id.unwrap_or(task.id);
     task.repository = repository;
@@ -209,6 +267,9 @@ pub async fn one_run(
     observer: Option<Observer>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Attempt> {
+    if stop.is_cancelled() {
+        return Err(failure::Transient("the run was stopped before it began".to_owned()).into());
+    }
     let leases = queue.as_deref().map_or(LeaseSource::Nobody, LeaseSource::Queue);
     let listener = queue.clone().map(Listener::start);
     let mut recall = listener.as_ref().map_or_else(|| Recall::none(&task), |listener| listener.about(&task));
@@ -219,7 +280,9 @@ pub async fn one_run(
     // Cancel-safe: dropping the run stops it between two effects; every effect can be found again.
     let result = tokio::select! {
         result = pipeline::run(services, task, leases, &mut log, &cancel, &mut recall) => result,
-        () = tokio::time::sleep(deadline) => Err(consumer::too_long(deadline)),
+        () = tokio::time::sleep(deadline) => {
+            Err(consumer::too_long(deadline, services.last_step(run).as_deref()))
+        }
         () = consumer::drained(stop, services.config.worker.drain_timeout) => Err(failure::Transient(
             format!("the run was stopped; start it again with --task-id {run}")
         ).into()),

@@ -22,10 +22,12 @@ pub mod recall;
 pub mod run_log;
 pub mod services;
 pub mod snapshot_source;
-mod step_note;
 pub mod world;
 
 pub mod steps;
+
+pub mod stage;
+mod step_note;
 
 pub mod pipeline;
 

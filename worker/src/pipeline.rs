@@ -1,26 +1,23 @@
 //! One attempt at a run: the steps in their order, each fed with the product of the one before. Only this module
 //! moves a run's state.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use jira_agent::config::Config;
 use jira_agent::domain::{CancelRequest, EventKind, Mode, Outcome, Task, TaskId};
 use jira_agent::queue::Lease;
 use jira_agent::redact::Redactor;
 use serde_json::json;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use crate::breaker::Breaker;
 use crate::crash;
-use crate::failure::{InStep, Transient, Unfinished};
+use crate::failure::{Transient, Unfinished};
 use crate::metrics::Metrics;
 use crate::products::{Checked, Claimed, Next, Published, Workspace};
 use crate::recall::Recall;
 use crate::run_log::RunLog;
 use crate::services::Services;
+use crate::stage::{READING, SERVICES, Stage, thinking};
 use crate::step_note;
 use crate::steps::claim::{Claim, LeaseSource};
 use crate::steps::{check, claim, context, edit, plan, publish, report, workspace};
@@ -56,7 +53,7 @@ pub async fn run(
     let (claim, request) = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(stopped()),
-        request = recall.cancelled() => (None, Some(request)),
+        request = recall.ordered() => (None, Some(request)),
         claim = stage.step("claim", SERVICES, claim::claim(world, task.clone(), log.attempt(), leases)) => {
             (Some(claim?), None)
         }
@@ -75,10 +72,19 @@ pub async fn run(
             return Ok(Attempt::AlreadyEnded);
         }
         Claim::Busy => return Ok(Attempt::Busy),
-        Claim::End { outcome, own_comments, lease } => {
-            report::close(world, &key, &own_comments, &outcome, run).await?;
+        Claim::NoRoute { outcome, own_comments } => {
+            // Without a repository there is no lease to take, so nothing is written that another run could be writing.
+            let telling = report::tell(world, &key, &own_comments, &outcome, run);
+            stage.step("report", SERVICES, telling).await?;
             log.record(outcome.event(), outcome_data(&outcome)).await;
+            return Ok(Attempt::Ended(outcome));
+        }
+        Claim::CalledOff { outcome, own_comments, lease } => {
+            let closing = report::close(world, &key, &own_comments, &outcome, run);
+            let closed = while_held(lease.as_ref(), stage.step("report", SERVICES, closing)).await;
             release(lease).await;
+            closed?;
+            log.record(outcome.event(), outcome_data(&outcome)).await;
             return Ok(Attempt::Ended(outcome));
         }
     };
@@ -110,21 +116,37 @@ async fn under_lease(
     recall: &mut Recall,
     request: Option<CancelRequest>,
 ) -> anyhow::Result<Attempt> {
-    let lost = claimed.lease.as_ref().map(Lease::lost).unwrap_or_default();
-    // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
-    let request = tokio::select! {
-        biased;
-        () = lost.cancelled() => return Err(Transient("the lease on the ticket was lost".to_owned()).into()),
-        request = async { match request { Some(request) => request, None => recall.cancelled().await } } => request,
-        () = cancel.cancelled() => return Err(stopped()),
-        result = world.work(claimed, log, cancel) => return result.map(Attempt::Ended),
+    let tickets = world.tickets();
+    let working = async {
+        // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
+        tokio::select! {
+            biased;
+            request = async { match request { Some(request) => request, None => recall.cancelled(tickets).await } } => {
+                Ok(Err(request))
+            }
+            () = cancel.cancelled() => Err(stopped()),
+            result = world.work(claimed, log, cancel) => result.map(Ok),
+        }
+    };
+    let request = match while_held(claimed.lease.as_ref(), working).await? {
+        Ok(outcome) => return Ok(Attempt::Ended(outcome)),
+        Err(request) => request,
     };
     tracing::warn!(by = %request.by, "the run is cancelled");
-    // Cancel-safe: telling the ticket again changes nothing.
+    while_held(claimed.lease.as_ref(), end_cancelled(world, claimed, request, log)).await
+}
+
+/// Goes on as long as the lease is held: when it is lost, no effect follows.
+async fn while_held<T>(
+    lease: Option<&Lease>,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let lost = lease.map(Lease::lost).unwrap_or_default();
+    // Cancel-safe: dropping the work stops it between two effects; every effect can be found again.
     tokio::select! {
         biased;
         () = lost.cancelled() => Err(Transient("the lease on the ticket was lost".to_owned()).into()),
-        result = end_cancelled(world, claimed, request, log) => result,
+        result = work => result,
     }
 }
 
@@ -135,7 +157,8 @@ async fn end_cancelled(
     request: CancelRequest,
     log: &mut RunLog,
 ) -> anyhow::Result<Attempt> {
-    if end_before(world, &claimed.task, log).await? {
+    let stage = Stage { world, run: claimed.task.id };
+    if stage.step("report", SERVICES, end_before(world, &claimed.task, log)).await? {
         return Ok(Attempt::AlreadyEnded);
     }
     conclude(world, claimed, cancelled(request), log).await.map(Attempt::Ended)
@@ -207,21 +230,21 @@ async fn work(
     cancel: &CancellationToken,
 ) -> anyhow::Result<Outcome> {
     let stage = Stage { world: services, run: claimed.task.id };
-    let worker = &services.config.worker;
+    let limit = services.config.worker.clone_timeout + SERVICES;
+    if let Some(reason) = &claimed.obsolete
+        && !stage.step("workspace", limit, workspace::has_pushed(services, claimed, cancel)).await?
+    {
+        return supersede(services, claimed, reason.clone(), log).await;
+    }
     let cloning = workspace::prepare(services, claimed, cancel);
-    let workspace = match stage.step("workspace", worker.clone_timeout + SERVICES, cloning).await? {
+    let workspace = match stage.step("workspace", limit, cloning).await? {
         Next::Go(workspace) => workspace,
         Next::End(outcome) => return conclude(services, claimed, outcome, log).await,
     };
     crash::point("workspace:done");
     if let Some(reason) = obsolete(claimed, &workspace) {
         remove(workspace).await;
-        // What the ticket remembers stays as it is: this run has seen nothing that another one has not.
-        let outcome = Outcome::Superseded { reason };
-        let own = &claimed.ticket.own_comments;
-        report::close(services, &claimed.task.ticket, own, &outcome, claimed.task.id).await?;
-        log.record(outcome.event(), outcome_data(&outcome)).await;
-        return Ok(outcome);
+        return supersede(services, claimed, reason, log).await;
     }
     if let Some(run) = workspace.unfinished {
         remove(workspace).await;
@@ -246,13 +269,30 @@ async fn work(
     Ok(reported.outcome)
 }
 
+/// Ends a run that is not wanted any more. What the ticket remembers stays as it is: this run has seen nothing that
+/// another one has not.
+async fn supersede(
+    services: &Services,
+    claimed: &Claimed,
+    reason: String,
+    log: &mut RunLog,
+) -> anyhow::Result<Outcome> {
+    let (key, own, run) = (&claimed.task.ticket, &claimed.ticket.own_comments, claimed.task.id);
+    let outcome = Outcome::Superseded { reason };
+    let telling = report::close(services, key, own, &outcome, run);
+    Stage { world: services, run }.step("report", SERVICES, telling).await?;
+    log.record(outcome.event(), outcome_data(&outcome)).await;
+    Ok(outcome)
+}
+
 async fn remove(workspace: Workspace) {
     if let Err(error) = workspace.dir.remove().await {
         tracing::warn!(%error, "the workspace could not be removed");
     }
 }
 
-/// Why the run is not wanted any more; one that has pushed goes on in any case.
+/// Why the run is not wanted any more; one that has pushed goes on in any case. It had pushed when that was looked up
+/// before, but people may have deleted its branch since.
 fn obsolete(claimed: &Claimed, workspace: &Workspace) -> Option<String> {
     claimed.obsolete.clone().filter(|_| workspace.resumed.is_none())
 }
@@ -280,15 +320,17 @@ async fn build(
     log: &mut RunLog,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Next<Published>> {
+    let stage = Stage { world: services, run: claimed.task.id };
     let content = match &workspace.resumed {
         // An earlier attempt has pushed: go on from there without paying the model again.
-        Some(resumed) => publish::found(claimed, workspace, &resumed.commit).await?,
+        Some(resumed) => {
+            stage.step("publish", READING, publish::found(claimed, workspace, &resumed.commit)).await?
+        }
         None => match make(services, claimed, workspace, log, cancel).await? {
             Next::Go(content) => content,
             Next::End(outcome) => return Ok(Next::End(outcome)),
         },
     };
-    let stage = Stage { world: services, run: claimed.task.id };
     let pushing = publish::push(services, claimed, workspace, content, cancel);
     let limit = services.config.worker.push_timeout + SERVICES;
     let pushed = match stage.step("publish", limit, pushing).await? {
@@ -328,7 +370,8 @@ async fn make(
         };
         log.record(EventKind::Planned, usage_data(services, &plan.usage)).await;
         crash::point("edit:done");
-        return publish::commit_plan(services, claimed, workspace, plan).await.map(Next::Go);
+        let committing = publish::commit_plan(services, claimed, workspace, plan);
+        return stage.step("publish", READING, committing).await.map(Next::Go);
     }
     let editing = edit::write(services, claimed, workspace, &context, cancel);
     let mut applied = match stage.step("edit", thinking(services), editing).await? {
@@ -359,7 +402,8 @@ async fn make(
     };
     crash::point("check:done");
     log.record(EventKind::Checked, json!({"passed": true, "checks": checked.checks})).await;
-    publish::commit_change(services, claimed, workspace, checked).await.map(Next::Go)
+    let committing = publish::commit_change(services, claimed, workspace, checked);
+    stage.step("publish", READING, committing).await.map(Next::Go)
 }
 
 /// Ends a run that has nothing to publish: the ticket hears why, then the marker is set.
@@ -369,49 +413,14 @@ async fn conclude(
     outcome: Outcome,
     log: &mut RunLog,
 ) -> anyhow::Result<Outcome> {
-    report::tell(world, &claimed.ticket.key, &claimed.ticket.own_comments, &outcome, claimed.task.id).await?;
-    report::mark(world, claimed, &outcome).await?;
+    let (key, own, run) = (&claimed.ticket.key, &claimed.ticket.own_comments, claimed.task.id);
+    let closing = async {
+        report::tell(world, key, own, &outcome, run).await?;
+        report::mark(world, claimed, &outcome).await
+    };
+    Stage { world, run }.step("report", SERVICES, closing).await?;
     log.record(outcome.event(), outcome_data(&outcome)).await;
     Ok(outcome)
-}
-
-/// A step that only talks to Jira and GitHub takes at most this long; each request has limits of its own (`[http]`).
-const SERVICES: Duration = Duration::from_mins(5);
-/// A step that only reads files takes at most this long.
-const READING: Duration = Duration::from_mins(5);
-
-/// A step that asks the model takes at most this long: the question and its repairs, each `model.timeout`.
-fn thinking(services: &Services) -> Duration {
-    let questions = 1 + services.config.worker.repair_rounds;
-    services.config.model.timeout * questions + READING
-}
-
-/// Where the steps of a run happen.
-struct Stage<'run> {
-    world: &'run dyn World,
-    run: TaskId,
-}
-
-impl Stage<'_> {
-    /// Runs a step in a span of its own and within its time, and leaves word that the run has come to it.
-    async fn step<T>(
-        &self,
-        name: &'static str,
-        limit: Duration,
-        work: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<T> {
-        use anyhow::Context as _;
-        self.world.note_step(self.run, name);
-        let timed = async {
-            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                Err(Transient(format!("it took longer than {} s", limit.as_secs())).into())
-            })
-        };
-        let begun = Instant::now();
-        let result = timed.instrument(tracing::info_span!("step", step = name)).await;
-        self.world.metrics().step_ended(name, begun.elapsed());
-        result.context(InStep(name))
-    }
 }
 
 fn outcome_data(outcome: &Outcome) -> serde_json::Value {

@@ -1,8 +1,9 @@
 //! The events of one run: recorded in order, published, and shown to whoever looks on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use jira_agent::config::Config;
 use jira_agent::domain::{Event, EventKind, Run, Task};
 use jira_agent::queue::TaskQueue;
 use jira_agent::redact::Redactor;
@@ -16,8 +17,6 @@ pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Events that wait for the broker; more are dropped with a warning.
 const WAITING: usize = 256;
-/// How long the end of an attempt may wait for its events to be published.
-const FLUSH: Duration = Duration::from_secs(10);
 
 /// Records what happens in one attempt. Events inform: a slow broker does not hold a run up, but what is recorded is
 /// published before the attempt is settled, as far as the broker takes it within ten seconds.
@@ -90,7 +89,7 @@ impl RunLog {
     pub async fn flush(&mut self) {
         let Some(Publisher { queue, sender, task }) = self.publisher.take() else { return };
         drop(sender);
-        if tokio::time::timeout(FLUSH, task).await.is_err() {
+        if tokio::time::timeout(Config::TIME_TO_FLUSH, task).await.is_err() {
             tracing::warn!("the broker did not take all events in time");
         }
         self.publisher = Some(Publisher::start(queue));

@@ -2,14 +2,52 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jira_agent::domain::TaskId;
-use rustix::fs::statvfs;
+use rustix::fs::{OFlags, statvfs};
 
 /// More attempts of one run than this are never alive on one machine.
 const MAX_TWINS: u32 = 100;
+
+/// Permission to write for the group and for everybody.
+const FOREIGN_WRITE: u32 = 0o022;
+/// In such a directory people can take away only what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// Why no workspaces are made in a directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UnfitRoot(String);
+
+/// Makes the directory of all workspaces, for this user alone, where there is none; else looks whether nobody else can
+/// put something in the place of what is made there. Blocks: call it in `spawn_blocking`.
+///
+/// # Errors
+/// When somebody else can, or the file system refuses.
+pub fn prepare_root(root: &Path) -> Result<(), UnfitRoot> {
+    let refused = |doing: &str, error: &io::Error| UnfitRoot(format!("it cannot be {doing}: {error}"));
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+    made.map_err(|error| refused("made", &error))?;
+    let user = rustix::process::geteuid().as_raw();
+    let link = fs::symlink_metadata(root).map_err(|error| refused("looked at", &error))?;
+    if link.is_symlink() && ![user, 0].contains(&link.uid()) {
+        return Err(UnfitRoot(format!("it is a link that user {} has made", link.uid())));
+    }
+    let found = fs::metadata(root).map_err(|error| refused("looked at", &error))?;
+    objection(user, found.uid(), found.mode()).map_or(Ok(()), |why| Err(UnfitRoot(why)))
+}
+
+/// What speaks against a directory of this owner and mode.
+fn objection(user: u32, owner: u32, mode: u32) -> Option<String> {
+    let is_sticky = mode & STICKY != 0;
+    if owner != user && !(owner == 0 && is_sticky) {
+        return Some(format!("it belongs to user {owner}, and this program runs as user {user}"));
+    }
+    let is_open = mode & FOREIGN_WRITE != 0 && !is_sticky;
+    is_open.then(|| format!("others may write to it (mode {:04o})", mode & 0o7777))
+}
 
 /// `ROOT/<run>-<attempt>-<twin>` with `git` (trusted) and `tree` (hostile once commands have run). A lock file beside
 /// it is held by this process, so that a sweep knows the living. Removed by [`WorkspaceDir::remove`] or when dropped.
@@ -162,7 +200,13 @@ impl Lock {
         path.push(".lock");
         let path = PathBuf::from(path);
         loop {
-            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -224,6 +268,31 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_root_is_made_for_this_user_alone_and_refused_where_others_may_write() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("a/b");
+        prepare_root(&root).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().mode() & 0o7777, 0o700);
+        for (mode, is_fit) in [(0o777, false), (0o770, false), (0o1777, true), (0o755, true)] {
+            fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(prepare_root(&root).is_ok(), is_fit, "{mode:o}");
+        }
+        fs::write(place.path().join("file"), "").unwrap();
+        assert!(prepare_root(&place.path().join("file")).is_err());
+    }
+
+    #[test]
+    fn a_root_of_somebody_else_is_refused_unless_it_is_everybodys() {
+        assert_eq!(objection(1000, 1000, 0o40_700), None);
+        assert_eq!(objection(1000, 0, 0o41_777), None);
+        let foreign = Some("it belongs to user 0, and this program runs as user 1000".to_owned());
+        assert_eq!(objection(1000, 0, 0o40_755), foreign);
+        assert!(objection(1000, 1001, 0o41_777).is_some());
+        let open = Some("others may write to it (mode 0775)".to_owned());
+        assert_eq!(objection(1000, 1000, 0o40_775), open);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Why a task is a dead letter, as far as it tells, and what a person does about it.
 
 use jira_agent::domain::TaskBody;
+use jira_agent::output;
 use jira_agent::queue::DeadLetter;
 use serde::Serialize;
 
@@ -111,10 +112,11 @@ impl Cause {
         }
     }
 
-    /// The commands that are the next action.
+    /// The commands that are the next action, for a letter's id as it may be printed.
     #[must_use]
-    pub fn commands(self, letter: &DeadLetter) -> Vec<String> {
-        let command = |verb: &str| format!("jira-agent-producer dead-letters {verb} {}", letter.id);
+    pub fn commands(self, id: &str) -> Vec<String> {
+        let id = output::shell_word(id);
+        let command = |verb: &str| format!("jira-agent-producer dead-letters {verb} {id}");
         match self {
             Self::Unreadable => vec![command("drop")],
             Self::NotRouted | Self::NotFound | Self::NotSupported | Self::Other => {

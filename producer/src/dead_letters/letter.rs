@@ -123,14 +123,9 @@ impl<'list> Letter<'list> {
             shown.push_str(&format!("… ({} bytes in all; --json shows them)", self.dead.body.len()));
         }
         rows.push(("body", shown));
-        let commands = self.cause.commands(self.dead).join("\n");
-        rows.push(("next", format!("{}\n{}", self.cause.advice(self.dead), self.line_by_line(&commands))));
+        let commands = self.cause.commands(&self.id()).join("\n");
+        rows.push(("next", format!("{}\n{commands}", self.cause.advice(self.dead))));
         rows.into_iter().map(|(name, value)| row(name, &value)).collect::<Vec<_>>().join("\n")
-    }
-
-    /// An id of somebody else's message stands in the commands.
-    fn line_by_line(&self, text: &str) -> String {
-        text.lines().map(|line| self.line(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// Everything, for scripts.
@@ -156,7 +151,7 @@ impl<'list> Letter<'list> {
             "requested_at": task.and_then(|task| task.requested_at),
             "body": serde_json::from_str(&body).unwrap_or(Value::String(body)),
             "cause": self.cause,
-            "next": {"advice": self.cause.advice(self.dead), "commands": self.cause.commands(self.dead)},
+            "next": {"advice": self.cause.advice(self.dead), "commands": self.cause.commands(&self.id())},
         })
     }
 }

@@ -122,6 +122,16 @@ fn the_address_of_a_ticket_is_known_from_the_settings_or_the_task() {
 }
 
 #[test]
+fn an_id_that_a_shell_would_read_is_one_word_of_the_commands() {
+    let (config, redactor) = (config(), Redactor::default());
+    let dead = DeadLetter { id: "it's $(reboot);\nreboot".to_owned(), ..dead("?", Some("no task")) };
+    let letter = Letter::new(&dead, &config, &redactor);
+    let word = r"'it'\''s $(reboot); reboot'";
+    assert!(letter.explained(now()).contains(&format!("dead-letters drop {word}")));
+    assert!(letter.json().to_string().contains(&word.replace('\\', r"\\")), "{}", letter.json());
+}
+
+#[test]
 fn no_secret_is_shown() {
     let redactor = Redactor::new([jira_agent::secret::Secret::new("hunter22")]);
     let (config, dead) = (config(), dead("say hunter22", Some("hunter22 was refused")));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
 
 use super::database::Trouble;
 use super::lease;
@@ -18,17 +18,12 @@ use crate::queue::{
     Consumer, Death, Delivery, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled,
 };
 
-/// What a look into the file gives: a delivery, and what its row is known by.
-type Taking = Result<Option<(Delivery, Hold)>, Trouble>;
-
 /// One consumer of a session.
 pub(super) struct SqliteConsumer {
     session: Arc<Session>,
     tiers: Arc<Tiers>,
     /// One delivery at a time: its permit is the delivery's.
     one: Arc<Semaphore>,
-    /// A take that goes on when `next` is given up; one whose answer nobody wants any more is given back.
-    taking: Option<JoinHandle<Taking>>,
     holds: Option<Hold>,
     stopped: bool,
     gone: CancellationToken,
@@ -38,21 +33,29 @@ impl SqliteConsumer {
     pub(super) fn new(session: Arc<Session>, tiers: Arc<Tiers>) -> Self {
         let gone = session.lost.child_token();
         let one = Arc::new(Semaphore::new(1));
-        Self { session, tiers, one, taking: None, holds: None, stopped: false, gone }
+        Self { session, tiers, one, holds: None, stopped: false, gone }
     }
 
-    fn take(&self, permit: OwnedSemaphorePermit) -> JoinHandle<Taking> {
-        let (session, tiers, lost) = (self.session.clone(), self.tiers.clone(), self.gone.clone());
-        tokio::spawn(async move {
-            let taken = {
-                let mut connection = session.database.writer().await?;
-                tasks::take(&mut connection, session.id()).await?
-            };
-            Ok(taken.map(|Taken { hold, body, info }| {
-                let settle = SqliteSettle { session, tiers, lost, hold: Some(hold.clone()), _permit: permit };
-                (Delivery::new(body, info, Box::new(settle)), hold)
-            }))
-        })
+    async fn take(&self) -> Result<Option<Taken>, Trouble> {
+        let mut connection = self.session.database.writer().await?;
+        let token = Ulid::generate().to_string();
+        // Made before the row is changed: the write goes on when `next` is given up.
+        let mut untold = Untold { session: &self.session, token: &token, is_told: false };
+        let taken = tasks::take(&mut connection, self.session.id(), &token).await;
+        untold.is_told = taken.is_ok();
+        Ok(taken?)
+    }
+
+    fn delivery(&mut self, Taken { hold, body, info }: Taken, permit: OwnedSemaphorePermit) -> Delivery {
+        self.holds = Some(hold.clone());
+        let settle = SqliteSettle {
+            session: self.session.clone(),
+            tiers: self.tiers.clone(),
+            lost: self.gone.clone(),
+            hold: Some(hold),
+            _permit: permit,
+        };
+        Delivery::new(body, info, Box::new(settle))
     }
 }
 
@@ -68,33 +71,19 @@ impl Consumer for SqliteConsumer {
             let ready = session.ready.notified();
             tokio::pin!(ready);
             ready.as_mut().enable();
-            if self.taking.is_none() {
-                let one = self.one.clone();
-                // Cancel-safe: a permit that is given up goes back.
-                let permit = tokio::select! {
-                    permit = one.acquire_owned() => permit.ok()?,
-                    () = self.gone.cancelled() => return None,
-                };
-                self.taking = Some(self.take(permit));
-            }
-            let taken = match &mut self.taking {
-                Some(taking) => taking.await,
-                None => continue,
+            // Cancel-safe: a permit that is given up goes back.
+            let permit = tokio::select! {
+                permit = self.one.clone().acquire_owned() => permit.ok()?,
+                () = self.gone.cancelled() => return None,
             };
-            self.taking = None;
-            match taken {
-                Ok(Ok(Some((delivery, hold)))) => {
-                    self.holds = Some(hold);
-                    return Some(delivery);
-                }
-                Ok(Ok(None)) => {}
-                Ok(Err(trouble)) => {
+            match self.take().await {
+                Ok(Some(taken)) => return Some(self.delivery(taken, permit)),
+                Ok(None) => drop(permit),
+                Err(trouble) => {
                     let error = self.session.database.error(trouble);
                     tracing::warn!(%error, "no task could be taken from the queue");
                     return None;
                 }
-                // Only a runtime that goes down ends it.
-                Err(_) => return None,
             }
             // Cancel-safe: nothing was taken.
             tokio::select! {
@@ -106,7 +95,6 @@ impl Consumer for SqliteConsumer {
 
     async fn stop(&mut self) {
         self.stopped = true;
-        self.taking = None;
     }
 }
 
@@ -114,13 +102,35 @@ impl Drop for SqliteConsumer {
     fn drop(&mut self) {
         self.gone.cancel();
         if let Some(hold) = self.holds.take() {
-            give_back(&self.session, hold);
+            give_back(&self.session, Back::Told(hold));
+        }
+        lease::let_go_lost(&self.session);
+    }
+}
+
+/// A hand-over that is being written. Its drop takes it back unless its consumer was told.
+struct Untold<'a> {
+    session: &'a Arc<Session>,
+    token: &'a str,
+    is_told: bool,
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            give_back(self.session, Back::Untold(self.token.to_owned()));
         }
     }
 }
 
+/// What is given back: a delivery, or a hand-over that became none.
+enum Back {
+    Told(Hold),
+    Untold(String),
+}
+
 /// Makes a task ready again that a living worker did not settle; nothing happens when it did.
-fn give_back(session: &Arc<Session>, hold: Hold) {
+fn give_back(session: &Arc<Session>, back: Back) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
@@ -128,7 +138,10 @@ fn give_back(session: &Arc<Session>, hold: Hold) {
     runtime.spawn(async move {
         let give_back = async {
             let mut connection = session.database.writer().await?;
-            Ok::<_, Trouble>(tasks::give_back(&mut connection, &hold).await?)
+            Ok::<_, Trouble>(match &back {
+                Back::Told(hold) => tasks::give_back(&mut connection, hold).await?,
+                Back::Untold(token) => tasks::take_back(&mut connection, session.id(), token).await?,
+            })
         };
         match give_back.await {
             Ok(true) => session.ready.notify_waiters(),
@@ -198,7 +211,7 @@ impl SqliteSettle {
 impl Drop for SqliteSettle {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            give_back(&self.session, hold);
+            give_back(&self.session, Back::Told(hold));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The right to work on a ticket: a row that lives as long as the process's session.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -17,6 +18,39 @@ const TAKE: &str = "\
     ON CONFLICT (key) DO NOTHING";
 const LET_GO: &str = "DELETE FROM leases WHERE key = ?1 AND token = ?2";
 
+/// The leases that a session has out, by token: one that is lost is let go at once, though its holder may take its time.
+/// Whoever gets the delivery next gets the lease.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<HashMap<String, Out>>);
+
+#[derive(Debug)]
+struct Out {
+    key: String,
+    lost: CancellationToken,
+}
+
+impl Leases {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Out>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them are let go together.
+    pub(super) fn forget(&self) {
+        self.all().clear();
+    }
+
+    fn take_lost(&self) -> Vec<(String, Out)> {
+        self.all().extract_if(|_, out| out.lost.is_cancelled()).collect()
+    }
+}
+
+/// Lets go of the leases that are lost; of those that it fails with, their holders may succeed when they drop them.
+pub(super) fn let_go_lost(session: &Arc<Session>) {
+    for (token, Out { key, .. }) in session.leases.take_lost() {
+        let_go_late(session, key, token);
+    }
+}
+
 /// Takes the lease unless it is held by somebody who lives. It is lost with `lost`.
 pub(super) async fn take(
     session: &Arc<Session>,
@@ -27,20 +61,24 @@ pub(super) async fn take(
         return Ok(LeaseOutcome::Held);
     }
     // Made first: a lease that is taken while nobody waits for it any more is let go.
-    let hold = SqliteHold {
+    let mut hold = SqliteHold {
         session: session.clone(),
         key: key.name(),
         token: Ulid::generate().to_string(),
         open: true,
-        done: CancellationToken::new(),
     };
     if !hold.take().await? {
         session.bury_the_dead().await?;
         if !hold.take().await? {
+            hold.open = false;
             return Ok(LeaseOutcome::Held);
         }
     }
-    tokio::spawn(hold.let_go_when(lost.clone()));
+    session.leases.all().insert(hold.token.clone(), Out { key: hold.key.clone(), lost: lost.clone() });
+    if lost.is_cancelled() {
+        // Whoever lets go of what is lost may have come too early for this one.
+        let_go_lost(session);
+    }
     Ok(LeaseOutcome::Granted(Lease::new(key.clone(), lost, Box::new(hold))))
 }
 
@@ -49,8 +87,6 @@ struct SqliteHold {
     key: String,
     token: String,
     open: bool,
-    /// Cancelled when it is let go or dropped.
-    done: CancellationToken,
 }
 
 impl SqliteHold {
@@ -61,30 +97,21 @@ impl SqliteHold {
     }
 }
 
-impl SqliteHold {
-    /// Lets go as soon as the lease is lost, for its holder may take its time: whoever gets the delivery next gets the lease.
-    fn let_go_when(&self, lost: CancellationToken) -> impl Future<Output = ()> + use<> {
-        let (session, key, token) = (self.session.clone(), self.key.clone(), self.token.clone());
-        let done = self.done.clone();
-        async move {
-            // Cancel-safe: both only wait.
-            tokio::select! {
-                () = lost.cancelled() => let_go_late(&session, &key, &token).await,
-                () = done.cancelled() => {}
-            }
-        }
-    }
-}
-
-async fn let_go_late(session: &Session, key: &str, token: &str) {
-    let Ok(mut connection) = session.database.writer().await else { return };
-    if let Err(error) = let_go(&mut connection, key, token).await {
-        tracing::warn!(%error, "a lease could not be let go; it ends with this process");
-    }
-}
-
 async fn let_go(connection: &mut SqliteConnection, key: &str, token: &str) -> sqlx::Result<bool> {
     settle(connection, sqlx::query(LET_GO).bind(key).bind(token)).await
+}
+
+fn let_go_late(session: &Arc<Session>, key: String, token: String) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    let session = session.clone();
+    runtime.spawn(async move {
+        let Ok(mut connection) = session.database.writer().await else { return };
+        if let Err(error) = let_go(&mut connection, &key, &token).await {
+            tracing::warn!(%error, "a lease could not be let go; it ends with this process");
+        }
+    });
 }
 
 #[async_trait]
@@ -106,15 +133,9 @@ impl Hold for SqliteHold {
 
 impl Drop for SqliteHold {
     fn drop(&mut self) {
-        self.done.cancel();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        if !self.open {
-            return;
+        self.session.leases.all().remove(&self.token);
+        if self.open {
+            let_go_late(&self.session, std::mem::take(&mut self.key), std::mem::take(&mut self.token));
         }
-        let (session, key, token) =
-            (self.session.clone(), std::mem::take(&mut self.key), std::mem::take(&mut self.token));
-        runtime.spawn(async move { let_go_late(&session, &key, &token).await });
     }
 }

@@ -10,6 +10,7 @@ mod consume;
 mod database;
 mod dead;
 mod lease;
+mod others;
 mod owner;
 mod place;
 mod session;

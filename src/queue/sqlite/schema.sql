@@ -25,10 +25,9 @@ CREATE TABLE tasks (
     step            TEXT,
     died_at         TEXT
 ) STRICT;
-CREATE INDEX tasks_ready ON tasks (number) WHERE state = 'ready';
-CREATE INDEX tasks_held ON tasks (owner) WHERE state = 'held';
+-- One for all states: what is taken moves by one place in it, within a page. Of one state, the oldest is the first.
+CREATE INDEX tasks_state ON tasks (state);
 CREATE INDEX tasks_delayed ON tasks (due_at) WHERE state = 'delayed';
-CREATE INDEX tasks_dead ON tasks (number) WHERE state = 'dead';
 
 -- Processes that hold tasks or leases, each with the time (milliseconds since 1970) until which its word is good.
 CREATE TABLE owners (
@@ -43,7 +42,7 @@ CREATE TABLE leases (
     token TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What happened to runs, the newest 100 000.
+-- What happened to runs, the newest 100 000 and up to 1000 more.
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     body   TEXT    NOT NULL

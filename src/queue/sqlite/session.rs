@@ -3,15 +3,18 @@
 //! A task of its own looks at the file every now and then: whether other processes changed it, whether something has
 //! come due, whether another process has died; and says in time that this one lives.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::database::{Database, Trouble, WRITE};
+use super::lease::{self, Leases};
+use super::others::{Other, Others};
 use super::owner::{self, Owner};
 use super::place::FileIdentity;
 use super::tasks;
@@ -27,6 +30,8 @@ const SIGNS_OF_LIFE: u32 = 4;
 const ENTER: &str = "INSERT INTO owners (id, deadline) VALUES (?, ?)";
 const LIVE: &str = "UPDATE owners SET deadline = ?2 WHERE id = ?1";
 const LEAVE: &str = "DELETE FROM owners WHERE id = ?";
+/// Unless it gave a sign of life meanwhile.
+const BURY: &str = "DELETE FROM owners WHERE id = ? AND deadline = ?";
 const OTHERS: &str = "SELECT id, deadline FROM owners WHERE id <> ?";
 /// What nobody holds any more: the death of a worker is counted.
 const RETURN_TASKS: &str = "\
@@ -40,7 +45,7 @@ const LET_LEASES_GO: &str = "DELETE FROM leases WHERE owner = ?";
 const STATE: &str = "\
     SELECT EXISTS (SELECT 1 FROM owners WHERE id = ?) AS known, \
     EXISTS (SELECT 1 FROM tasks WHERE state = 'ready') AS ready, \
-    (SELECT min(due_at) FROM tasks WHERE state = 'delayed') AS due_at";
+    (SELECT min(due_at) FROM tasks INDEXED BY tasks_delayed WHERE state = 'delayed') AS due_at";
 
 /// The session. It ends when `lost` is cancelled; what it held is then for others.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub(super) struct Session {
     /// Wakes one consumer a time.
     pub(super) ready: Notify,
     pub(super) lost: CancellationToken,
+    pub(super) leases: Leases,
+    others: Mutex<Others>,
     owner: Owner,
     lease_timeout: Duration,
 }
@@ -65,6 +72,8 @@ impl Session {
             database,
             ready: Notify::new(),
             lost: CancellationToken::new(),
+            leases: Leases::default(),
+            others: Mutex::new(Others::new(lease_timeout)),
             owner,
             lease_timeout,
         });
@@ -88,6 +97,7 @@ impl Session {
 
     /// Gives everything back, which counts as nobody's death, and leaves.
     pub(super) async fn leave(&self) -> Result<(), Trouble> {
+        self.leases.forget();
         self.lost.cancel();
         let mut connection = self.database.writer().await?;
         let mut transaction = connection.begin_with(WRITE).await?;
@@ -101,10 +111,15 @@ impl Session {
         tasks::now().saturating_add(i64::try_from(self.lease_timeout.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Says that this process lives; false when others have taken it for dead.
+    /// Says that this process lives; false when others have taken it for dead. What is given up before it was its turn
+    /// does not happen: nobody waits for a process that believes itself lost.
     async fn live(&self) -> Result<bool, Trouble> {
         let mut connection = self.database.writer().await?;
-        Ok(tasks::settle(&mut connection, sqlx::query(LIVE).bind(self.id()).bind(self.deadline())).await?)
+        let mut transaction = connection.begin_with(WRITE).await?;
+        let sign = sqlx::query(LIVE).bind(self.id()).bind(self.deadline());
+        let known = tasks::settle(&mut transaction, sign).await?;
+        transaction.commit().await?;
+        Ok(known)
     }
 
     async fn come_due(&self) -> Result<(), Trouble> {
@@ -122,29 +137,30 @@ impl Session {
             let mut connection = self.database.writer().await?;
             sqlx::query(OTHERS).bind(self.id()).fetch_all(&mut *connection).await?
         };
+        let other =
+            |row: &SqliteRow| Ok(Other { id: row.try_get("id")?, deadline: row.try_get("deadline")? });
+        let others = others.iter().map(other).collect::<sqlx::Result<Vec<_>>>()?;
+        let silent = {
+            let mut known = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            known.silent(&others, Instant::now(), tasks::now())
+        };
         if others.is_empty() {
             return Ok(());
         }
-        let others = others.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let others = others.collect::<sqlx::Result<Vec<(String, i64)>>>()?;
         let directory = self.database.place().owners();
-        let dead = move || {
-            let gone =
-                |(id, deadline): &(String, i64)| *deadline <= tasks::now() || owner::is_dead(&directory, id);
-            others.into_iter().filter(gone).map(|(id, _)| id).collect::<Vec<_>>()
-        };
-        let dead = blocking(dead).await?;
+        let gone = move |other: &Other| silent.contains(other) || owner::is_dead(&directory, &other.id);
+        let dead = blocking(move || others.into_iter().filter(gone).collect::<Vec<_>>()).await?;
         if dead.is_empty() {
             return Ok(());
         }
         self.bury(&dead).await
     }
 
-    async fn bury(&self, dead: &[String]) -> Result<(), Trouble> {
+    async fn bury(&self, dead: &[Other]) -> Result<(), Trouble> {
         let mut connection = self.database.writer().await?;
         let mut transaction = connection.begin_with(WRITE).await?;
-        for id in dead {
-            sqlx::query(LEAVE).bind(id).execute(&mut *transaction).await?;
+        for Other { id, deadline } in dead {
+            sqlx::query(BURY).bind(id).bind(deadline).execute(&mut *transaction).await?;
         }
         let returned = sqlx::query(RETURN_TASKS).execute(&mut *transaction).await?.rows_affected();
         sqlx::query(RETURN_LEASES).execute(&mut *transaction).await?;
@@ -192,15 +208,16 @@ impl Watch {
                 _ = ticks.tick() => {}
                 () = lost.cancelled() => break,
             }
-            let Some(session) = session.upgrade() else { break };
+            let Some(session) = session.upgrade() else { return };
             if let Err(Lost(why)) = self.tick(&session, &mut sign_at, &mut lives_at).await {
                 tracing::warn!(why, "this process has lost what it held at the queue");
                 session.lost.cancel();
                 break;
             }
         }
-        // It wrote nothing, so there is nothing to lose.
-        let _ = self.reader.close().await;
+        if let Some(session) = session.upgrade() {
+            lease::let_go_lost(&session);
+        }
     }
 
     async fn tick(
@@ -211,8 +228,7 @@ impl Watch {
     ) -> Result<(), Lost> {
         let now = Instant::now();
         if now >= self.alive_until {
-            let silent = session.lease_timeout.as_secs();
-            return Err(Lost(format!("it gave no sign of life for {silent} s (queue.lease_timeout)")));
+            return Err(silent(session));
         }
         if session.database.place().identity().ok() != Some(self.file) {
             return Err(Lost("the queue's file was replaced or removed".to_owned()));
@@ -228,22 +244,24 @@ impl Watch {
                 }
                 Ok(Ok(false)) => return Err(taken_for_dead()),
                 Ok(Err(trouble)) => self.note(session, trouble),
-                Err(_) => return Ok(()),
+                Err(_) => return Err(silent(session)),
             }
         }
         if now >= *lives_at {
             *lives_at = now + LIVES_AGAIN;
             self.bounded(session, session.bury_the_dead()).await;
         }
-        match self.look(session.id()).await {
-            Ok(None) => {}
-            Ok(Some((false, _))) => return Err(taken_for_dead()),
-            Ok(Some((true, ready))) => {
+        // A look, too, may have to wait for others.
+        match tokio::time::timeout_at(self.alive_until, self.look(session.id())).await {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some((false, _)))) => return Err(taken_for_dead()),
+            Ok(Ok(Some((true, ready)))) => {
                 if ready {
                     session.ready.notify_waiters();
                 }
             }
-            Err(error) => self.note(session, error.into()),
+            Ok(Err(error)) => self.note(session, error.into()),
+            Err(_) => return Err(silent(session)),
         }
         if self.due_at.is_some_and(|due_at| due_at <= tasks::now()) {
             self.due_at = None;
@@ -280,6 +298,56 @@ impl Watch {
     }
 }
 
+fn silent(session: &Session) -> Lost {
+    let timeout = session.lease_timeout.as_secs();
+    Lost(format!("it gave no sign of life for {timeout} s (queue.lease_timeout)"))
+}
+
 fn taken_for_dead() -> Lost {
     Lost("another process has taken this one for dead".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::super::place::Place;
+    use super::*;
+    use crate::config::{Config, ConfigSources};
+
+    const LEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// A connection to a file of which every look waits until the other one is gone.
+    async fn locked(path: &std::path::Path) -> (SqliteConnection, SqliteConnection) {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let options = options.busy_timeout(Duration::from_secs(60));
+        let mut locker = options.connect().await.unwrap();
+        let reader = options.connect().await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t (a); BEGIN EXCLUSIVE").execute(&mut locker).await.unwrap();
+        (reader, locker)
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_ends_the_session_when_its_word_has_run_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::load(ConfigSources::default()).unwrap().queue;
+        config.path = Some(dir.path().join("queue.db"));
+        let place = Place::of(&config).unwrap();
+        let database = Arc::new(Database::open(place, Duration::from_secs(60)).await.unwrap());
+        let session = Session::start(database, LEASE_TIMEOUT).await.unwrap();
+        let (reader, locker) = locked(&dir.path().join("locked.db")).await;
+        let watch = Watch {
+            reader,
+            file: session.database.place().identity().unwrap(),
+            version: None,
+            due_at: None,
+            alive_until: Instant::now() + LEASE_TIMEOUT,
+        };
+        let begun = Instant::now();
+        tokio::spawn(watch.run(Arc::downgrade(&session), CancellationToken::new()));
+        let lost = tokio::time::timeout(LEASE_TIMEOUT * 10, session.lost.cancelled()).await;
+        assert!(lost.is_ok(), "it believed in its word after {:?}", begun.elapsed());
+        drop(locker);
+    }
 }

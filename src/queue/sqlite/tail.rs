@@ -21,7 +21,9 @@ const ORDER_LIFE: Duration = Duration::from_mins(1);
 const PAGE: usize = 500;
 
 const EMIT: &str = "INSERT INTO events (body) VALUES (?)";
-const FORGET_EVENTS: &str = "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - 100000";
+const FORGET_EVENTS: &str = "DELETE FROM events WHERE number <= ? - 100000";
+/// How many events are appended between two times that the oldest go.
+const FORGET_EVERY: i64 = 1000;
 const ORDER: &str = "INSERT INTO orders (body, at) VALUES (?, ?)";
 const FORGET_ORDERS: &str = "DELETE FROM orders WHERE at < ?";
 
@@ -43,10 +45,11 @@ pub(super) const ORDERS: Tail = Tail {
 
 pub(super) async fn emit(connection: &mut SqliteConnection, event: &Event) -> Result<(), Trouble> {
     let body = serde_json::to_string(event).map_err(|error| not_json(&error))?;
-    let mut transaction = connection.begin_with(WRITE).await?;
-    sqlx::query(EMIT).bind(body).execute(&mut *transaction).await?;
-    sqlx::query(FORGET_EVENTS).execute(&mut *transaction).await?;
-    Ok(transaction.commit().await?)
+    let number = sqlx::query(EMIT).bind(body).execute(&mut *connection).await?.last_insert_rowid();
+    if number % FORGET_EVERY == 0 {
+        sqlx::query(FORGET_EVENTS).bind(number).execute(connection).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn order(connection: &mut SqliteConnection, order: &Order) -> Result<(), Trouble> {

@@ -1,12 +1,11 @@
-//! Tasks in the file: one function a transaction. A hand-over is known by its token, and only whoever has it settles.
+//! Tasks in the file: one function a statement, which is a transaction of its own. A hand-over is known by its token, and
+//! only whoever has it settles.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
-use ulid::Ulid;
+use sqlx::{Row as _, SqliteConnection};
 
-use super::database::WRITE;
 use crate::domain::Task;
 use crate::queue::{Backlog, Counters, Death, DeliveryInfo};
 
@@ -59,8 +58,12 @@ const NORMALISE: &str = settle!(
 const GIVE_BACK: &str = "\
     UPDATE tasks SET state = 'ready', owner = NULL, token = NULL, redelivered = 1 WHERE number = ?1 AND token = ?2";
 
-const COME_DUE: &str =
-    "UPDATE tasks SET state = 'ready', due_at = NULL WHERE state = 'delayed' AND due_at <= ?";
+/// Taken by a consumer that was given up before it knew.
+const TAKE_BACK: &str = "\
+    UPDATE tasks SET state = 'ready', owner = NULL, token = NULL WHERE state = 'held' AND owner = ?1 AND token = ?2";
+
+const COME_DUE: &str = "\
+    UPDATE tasks INDEXED BY tasks_delayed SET state = 'ready', due_at = NULL WHERE state = 'delayed' AND due_at <= ?";
 
 const BACKLOG: &str = "\
     SELECT (SELECT count(*) FROM tasks WHERE state = 'ready') AS ready, \
@@ -74,25 +77,21 @@ pub(super) fn now() -> i64 {
 }
 
 pub(super) async fn publish(connection: &mut SqliteConnection, task: &Task) -> sqlx::Result<()> {
-    let mut transaction = connection.begin_with(WRITE).await?;
-    sqlx::query(PUBLISH)
-        .bind(text(&task.to_json()))
-        .bind(task.id.to_string())
-        .bind(Timestamp::now().to_string())
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
+    let publish = sqlx::query(PUBLISH).bind(text(&task.to_json())).bind(task.id.to_string());
+    publish.bind(Timestamp::now().to_string()).execute(connection).await?;
+    Ok(())
 }
 
-/// Takes the oldest task that is ready, for an owner that is known.
-pub(super) async fn take(connection: &mut SqliteConnection, owner: &str) -> sqlx::Result<Option<Taken>> {
-    let token = Ulid::generate().to_string();
-    let mut transaction = connection.begin_with(WRITE).await?;
-    // All rows, for a statement is done only when it has no more.
-    let rows = sqlx::query(TAKE).bind(owner).bind(&token).fetch_all(&mut *transaction).await?;
-    let taken = rows.first().map(|row| taken(row, token)).transpose()?;
-    transaction.commit().await?;
-    Ok(taken)
+/// Takes the oldest task that is ready, for an owner that is known. What is taken while nobody waits for it any more is
+/// known by its token.
+pub(super) async fn take(
+    connection: &mut SqliteConnection,
+    owner: &str,
+    token: &str,
+) -> sqlx::Result<Option<Taken>> {
+    // All rows, for a statement is done, and on the disk, only when it has no more.
+    let rows = sqlx::query(TAKE).bind(owner).bind(token).fetch_all(connection).await?;
+    rows.first().map(|row| taken(row, token.to_owned())).transpose()
 }
 
 fn taken(row: &SqliteRow, token: String) -> sqlx::Result<Taken> {
@@ -167,6 +166,15 @@ pub(super) async fn give_back(connection: &mut SqliteConnection, hold: &Hold) ->
     settle(connection, sqlx::query(GIVE_BACK).bind(hold.number).bind(&hold.token)).await
 }
 
+/// Takes a hand-over back that nobody was told of.
+pub(super) async fn take_back(
+    connection: &mut SqliteConnection,
+    owner: &str,
+    token: &str,
+) -> sqlx::Result<bool> {
+    settle(connection, sqlx::query(TAKE_BACK).bind(owner).bind(token)).await
+}
+
 /// Makes ready what has waited long enough.
 pub(super) async fn come_due(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
     settle(connection, sqlx::query(COME_DUE).bind(now())).await
@@ -185,15 +193,13 @@ pub(super) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<B
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// One durable write; whether it changed anything.
+/// One durable write, which waits for other writers; whether it changed anything. It is done even when nobody waits for
+/// it any more.
 pub(super) async fn settle(
     connection: &mut SqliteConnection,
     statement: Statement<'_>,
 ) -> sqlx::Result<bool> {
-    let mut transaction = connection.begin_with(WRITE).await?;
-    let done = statement.execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(done.rows_affected() > 0)
+    Ok(statement.execute(connection).await?.rows_affected() > 0)
 }
 
 /// JSON as text, which people can read in the file.

@@ -30,13 +30,13 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// # Errors
 /// When the demonstration did not end with a pull request.
 pub fn main(args: &DemoArgs) -> anyhow::Result<ExitStatus> {
+    let shutdown = Shutdown::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(args))
+    runtime.block_on(run(args, &shutdown))
 }
 
-async fn run(args: &DemoArgs) -> anyhow::Result<ExitStatus> {
+async fn run(args: &DemoArgs, shutdown: &Shutdown) -> anyhow::Result<ExitStatus> {
     let started = Instant::now();
-    let shutdown = Shutdown::install()?;
     let scene = Scene::set().await.context("the demo cannot start")?;
     let config = scene.config(args)?;
     let redactor = Redactor::new(config.secrets());

@@ -99,6 +99,17 @@ impl Broker {
         }
     }
 
+    /// Kills it (SIGKILL) and starts it, where it can be and has promised to keep what it confirmed.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Redis(redis) => redis.kill().await,
+            Self::Rabbitmq(_) | Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Has it close the workers' connections, and says how many.
     ///
     /// # Errors

@@ -1,21 +1,23 @@
 //! Carries the schedule out: triggers in, trouble in, until everything has come to rest.
 
+mod gaps;
+mod trouble;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{bail, ensure};
 use fastrand::Rng;
+use jiff::{Timestamp, TimestampRound, Unit};
 use jira_agent::output;
 use jira_agent::queue::{DeadLetter, TaskQueue};
-use jira_agent_worker::crash::{FAILURE_POINTS, POINTS};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
-use crate::faults::KINDS;
 use crate::look;
-use crate::schedule::{Action, Form, Kind, Planned, Schedule, Trigger};
+use crate::schedule::{Action, DISORDERED, Form, Kind, Planned, Schedule, TWICE, Trigger};
 use crate::workers::Fleet;
 use crate::world::{Body, World};
 
@@ -29,10 +31,10 @@ const PUBLISH: Duration = Duration::from_secs(120);
 const STALLED: Duration = Duration::from_secs(90);
 /// How long the queue may take to become empty when nothing more is asked for.
 const REST: Duration = Duration::from_secs(90);
+/// How long the broker may take to show its dead letters at the end.
+const LAST_LOOK: Duration = Duration::from_secs(30);
 /// Between two looks at the dead letters.
 const LETTERS: Duration = Duration::from_secs(2);
-/// How long a worker may take to come to the point at which it dies, with a ticket that leads there.
-const LAST_POINT: Duration = Duration::from_secs(20);
 /// What the crash rule writes on a dead letter.
 const DIED: &str = "the worker died";
 
@@ -41,10 +43,8 @@ const DIED: &str = "the worker died";
 pub struct Deeds {
     /// Messages put on the queue.
     pub triggers: u32,
-    /// Restarts of the broker.
-    pub restarts: u32,
-    /// Connections that the broker was told to close.
-    pub closed: usize,
+    /// What came of the schedule's trouble that is counted nowhere else.
+    pub came: BTreeMap<&'static str, u64>,
     /// Dead letters by the crash rule, put back as an operator would.
     pub replayed: u32,
     /// Tickets that were added to close what was not met.
@@ -69,21 +69,21 @@ pub struct Driver {
     pub deeds: Deeds,
     /// Tickets whose task was a dead letter and came back.
     pub replayed: BTreeSet<String>,
-    /// Tickets with a bare trigger.
-    pub bare: BTreeSet<usize>,
+    /// Tickets whose triggers may lead to a second run.
+    pub follow_up: BTreeSet<usize>,
+    /// The newest wish of each ticket that was put on the queue.
+    pub wishes: BTreeMap<usize, Timestamp>,
+    /// Everything that has to come, see [`Schedule::planned`].
+    planned: BTreeMap<&'static str, Option<Action>>,
+    triggered: BTreeSet<usize>,
     publishing: JoinSet<anyhow::Result<()>>,
-    chores: JoinSet<anyhow::Result<Chore>>,
+    chores: JoinSet<anyhow::Result<(&'static str, u64)>>,
     restarting: Arc<Mutex<()>>,
     outstanding: Vec<usize>,
     again: BTreeMap<usize, Vec<Form>>,
     finished: usize,
     progress_at: Instant,
     letters_at: Instant,
-}
-
-enum Chore {
-    Restarted,
-    Closed(usize),
 }
 
 impl Driver {
@@ -97,7 +97,10 @@ impl Driver {
             rng: Rng::with_seed(seed.wrapping_add(1)),
             deeds: Deeds::default(),
             replayed: BTreeSet::new(),
-            bare: BTreeSet::new(),
+            follow_up: BTreeSet::new(),
+            wishes: BTreeMap::new(),
+            planned: BTreeMap::new(),
+            triggered: BTreeSet::new(),
             publishing: JoinSet::new(),
             chores: JoinSet::new(),
             restarting: Arc::default(),
@@ -115,6 +118,7 @@ impl Driver {
     /// # Errors
     /// When the harness itself cannot go on.
     pub async fn run(&mut self, schedule: &Schedule, workers: usize) -> anyhow::Result<Vec<DeadLetter>> {
+        self.planned = schedule.planned();
         for kind in &schedule.tickets {
             self.world.add_ticket(*kind)?;
         }
@@ -160,8 +164,7 @@ impl Driver {
         }
         while let Some(chore) = self.chores.try_join_next() {
             match chore? {
-                Ok(Chore::Restarted) => self.deeds.restarts += 1,
-                Ok(Chore::Closed(count)) => self.deeds.closed += count,
+                Ok((what, count)) => self.came(what, count),
                 Err(error) => self.deeds.wrong.push(format!("{error:#}")),
             }
         }
@@ -212,11 +215,22 @@ impl Driver {
 
     /// Until it is confirmed; a lost confirmation makes it come twice.
     fn publish(&mut self, place: usize, form: Form) {
-        if form == Form::Bare {
-            self.bare.insert(place);
+        let now = Timestamp::now();
+        if let Form::Bare | Form::Newer = form {
+            self.follow_up.insert(place);
+            // Some queues know only the second in which a bare trigger came.
+            let second = TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
+            let wish = if form == Form::Bare { now.round(second).unwrap_or(now) } else { now };
+            self.wishes.insert(place, wish);
+        }
+        if self.triggered.last().is_some_and(|last| *last > place) {
+            self.came(DISORDERED, 1);
+        }
+        if !self.triggered.insert(place) {
+            self.came(TWICE, 1);
         }
         self.deeds.triggers += 1;
-        let body = self.world.body(&self.world.tickets[place], form);
+        let body = self.world.body(&self.world.tickets[place], form, now);
         let (broker, queue) = (self.broker.clone(), self.queue.clone());
         self.publishing.spawn(async move {
             let deadline = Instant::now() + PUBLISH;
@@ -236,48 +250,6 @@ impl Driver {
         });
     }
 
-    fn act(&mut self, action: Action) -> anyhow::Result<()> {
-        let milliseconds = Duration::from_millis;
-        let rng = &mut self.rng;
-        match action {
-            Action::Kill { worker } => self.fleet.kill(worker),
-            Action::Pause { worker, milliseconds: time } => self.fleet.pause(worker, milliseconds(time)),
-            Action::Drain { worker } => self.fleet.drain(worker, None),
-            Action::Arm { worker, point } => self.fleet.drain(worker, Some(point)),
-            Action::RestartBroker => {
-                let (broker, restarting) = (self.broker.clone(), self.restarting.clone());
-                self.chores.spawn(async move {
-                    let _one = restarting.lock().await;
-                    broker.restart().await.map(|()| Chore::Restarted)
-                });
-            }
-            Action::CloseConnections => {
-                let (broker, restarting) = (self.broker.clone(), self.restarting.clone());
-                self.chores.spawn(async move {
-                    let _one = restarting.lock().await;
-                    broker.close_connections().await.map(Chore::Closed)
-                });
-            }
-            Action::CutServices => self.world.proxy.cut_all(),
-            Action::Fault { kind } => self.world.injector.inject(kind)?,
-            Action::CutAll | Action::CutOne | Action::BlackHole { .. } | Action::Delay { .. } => {
-                let Some(proxy) = self.broker.proxy() else { return Ok(()) };
-                match action {
-                    Action::CutAll => proxy.cut_all(),
-                    Action::CutOne => proxy.cut_one(|count| rng.usize(0..count)),
-                    Action::BlackHole { milliseconds: time } => {
-                        proxy.silence(|count| rng.usize(0..count), milliseconds(time));
-                    }
-                    Action::Delay { by, milliseconds: time } => {
-                        proxy.delay(milliseconds(by), milliseconds(time));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Puts back what died by the crash rule. A broker that does not answer is asked again later.
     async fn replay(&mut self) {
         let Ok(backlog) = self.queue.backlog().await else { return };
@@ -294,43 +266,6 @@ impl Driver {
                 self.replayed.insert(look::key_of(&letter));
             }
         }
-    }
-
-    /// Tickets for the steps at which no worker has died yet, and for the faults that have not come.
-    async fn close_gaps(&mut self) -> anyhow::Result<()> {
-        for point in POINTS.iter().chain(FAILURE_POINTS).copied() {
-            if self.fleet.fates.points.contains_key(point) {
-                continue;
-            }
-            self.empty_places().await?;
-            self.fleet.start_only(Some(point))?;
-            let kind = if FAILURE_POINTS.contains(&point) { Kind::Refused } else { Kind::Fix };
-            self.add(kind)?;
-            let deadline = Instant::now() + LAST_POINT;
-            while !self.fleet.fates.points.contains_key(point) && Instant::now() < deadline {
-                self.tick().await?;
-            }
-        }
-        self.fleet.resume();
-        for _ in 0..3 {
-            let fired = self.world.injector.fired();
-            for (kind, _) in fired.iter().enumerate().filter(|(_, fired)| **fired == 0) {
-                self.world.injector.inject(kind)?;
-            }
-            if fired.iter().all(|fired| *fired > 0) && self.outstanding.is_empty() {
-                break;
-            }
-            if fired.contains(&0) {
-                for kind in [Kind::Fix, Kind::Fix, Kind::Fix, Kind::Issue, Kind::Issue, Kind::Plan] {
-                    self.add(kind)?;
-                }
-            }
-            self.progress_at = Instant::now();
-            while !self.outstanding.is_empty() && !self.is_stalled() {
-                self.tick().await?;
-            }
-        }
-        Ok(())
     }
 
     fn add(&mut self, kind: Kind) -> anyhow::Result<()> {
@@ -372,23 +307,33 @@ impl Driver {
             }
             self.fleet.resume();
         }
-        let backlog = self.queue.backlog().await.context("the broker does not answer at the end")?;
-        Ok(self.queue.dead_letters(usize::try_from(backlog.dead)?).await?)
+        let letters = self.letters().await;
+        Ok(letters.unwrap_or_else(|error| {
+            self.deeds.wrong.push(format!("the dead letters cannot be read at the end: {error:#}"));
+            Vec::new()
+        }))
+    }
+
+    /// All dead letters; a broker that does not answer is asked again for a while.
+    async fn letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+        let deadline = Instant::now() + LAST_LOOK;
+        loop {
+            let all = async {
+                let dead = usize::try_from(self.queue.backlog().await?.dead)?;
+                let letters = self.queue.dead_letters(dead).await?;
+                ensure!(letters.len() == dead, "{} of {dead} can be read", letters.len());
+                Ok(letters)
+            };
+            match all.await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(LETTERS).await,
+                result => return result,
+            }
+        }
     }
 
     async fn is_empty(&self) -> bool {
         let backlog = self.queue.backlog().await;
         backlog
             .is_ok_and(|backlog| backlog.ready == 0 && backlog.delayed == 0 && backlog.held.unwrap_or(0) == 0)
-    }
-
-    /// The kinds of faults that have not come, and the points at which no worker has died.
-    pub fn gaps(&self) -> Vec<String> {
-        let points = POINTS.iter().chain(FAILURE_POINTS);
-        let steps = points.filter(|point| !self.fleet.fates.points.contains_key(**point));
-        let fired = self.world.injector.fired();
-        let faults = KINDS.iter().zip(fired).filter(|(_, fired)| *fired == 0);
-        let steps = steps.map(|point| format!("some step was never killed: {point}"));
-        steps.chain(faults.map(|(kind, _)| format!("some fault was never injected: {}", kind.name))).collect()
     }
 }

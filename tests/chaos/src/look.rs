@@ -54,6 +54,7 @@ pub fn at_all(world: &World, letters: &[DeadLetter]) -> (Vec<Found>, Vec<String>
             pulls: pulls.iter().map(|pull| found_pull(github, &ticket.slug, pull)).collect(),
             comments: comments(world, ticket),
             marks: marks(world, ticket),
+            watermark: memory(world, ticket)["watermark"].as_str().and_then(|time| time.parse().ok()),
             jira: jira(world, ticket),
             letters: about.collect(),
         });
@@ -152,6 +153,13 @@ fn kind_of(body: &str) -> String {
 
 /// How the runs ended that the ticket remembers.
 fn marks(world: &World, ticket: &Ticket) -> Vec<String> {
+    let memory = memory(world, ticket);
+    let runs = memory["runs"].as_array().cloned().unwrap_or_default();
+    runs.iter().map(|run| run["end"].as_str().unwrap_or("?").to_owned()).collect()
+}
+
+/// What the ticket remembers.
+fn memory(world: &World, ticket: &Ticket) -> Value {
     let memory = match &ticket.key {
         TicketKey::GitHub { number, .. } => {
             let bodies = on_github(world.simulator.github(), &ticket.slug, *number);
@@ -168,9 +176,7 @@ fn marks(world: &World, ticket: &Ticket) -> Vec<String> {
             issue.and_then(|mut issue| issue.properties.remove(PROPERTY))
         }
     };
-    let memory = memory.unwrap_or_default();
-    let runs = memory["runs"].as_array().cloned().unwrap_or_default();
-    runs.iter().map(|run| run["end"].as_str().unwrap_or("?").to_owned()).collect()
+    memory.unwrap_or_default()
 }
 
 fn jira(world: &World, ticket: &Ticket) -> Option<FoundJira> {

@@ -7,6 +7,7 @@ mod cli;
 mod drive;
 mod faults;
 mod look;
+mod overlap;
 mod proxy;
 mod report;
 mod schedule;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser as _;
 use jira_agent::exit::ExitStatus;
 use jira_agent::output;
@@ -81,15 +82,15 @@ async fn carry_out(cli: &Cli, size: &Size, schedule: &Schedule) -> anyhow::Resul
     let mut driver = Driver::new(world, broker, queue, fleet, size.seed);
     // Cancel-safe: an interrupted run is given up; its workers are killed when they are dropped.
     let letters = tokio::select! {
-        letters = driver.run(schedule, size.workers) => letters?,
-        () = interrupted() => bail!("interrupted"),
+        letters = driver.run(schedule, size.workers) => letters,
+        () = interrupted() => Err(anyhow!("interrupted")),
     };
-    let report = report::write(&driver, &letters, started.elapsed(), &again)?;
-    if !report.is_good && cli.keep.is_none() {
+    let report = letters.and_then(|letters| report::write(&driver, &letters, started.elapsed(), &again));
+    if !report.as_ref().is_ok_and(|report| report.is_good) && cli.keep.is_none() {
         let kept = temporary.keep();
         output::note(&format!("chaos: the logs are in {}", kept.display()));
     }
-    Ok(report)
+    report.context("there is no verdict")
 }
 
 /// Ends with SIGINT or SIGTERM, so that no worker outlives this program.

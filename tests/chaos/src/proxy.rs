@@ -29,6 +29,8 @@ struct Shared {
     next: AtomicU64,
     cut: AtomicU64,
     delay_ms: AtomicU64,
+    held: AtomicU64,
+    delayed: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -51,6 +53,8 @@ impl Proxy {
             next: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            delayed: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(serve(listener, shared.clone(), stop.clone())));
@@ -62,18 +66,20 @@ impl Proxy {
         self.address
     }
 
-    /// Cuts every connection; new ones are taken.
-    pub fn cut_all(&self) {
-        for connection in self.shared.lock().values() {
+    /// Cuts every connection and says how many there were; new ones are taken.
+    pub fn cut_all(&self) -> usize {
+        let connections = self.shared.lock();
+        for connection in connections.values() {
             connection.cut.cancel();
         }
+        connections.len()
     }
 
-    /// Cuts the connection that `choose` picks out of so many.
-    pub fn cut_one(&self, choose: impl FnOnce(usize) -> usize) {
-        if let Some(connection) = self.shared.chosen(choose) {
-            connection.cut.cancel();
-        }
+    /// Cuts the connection that `choose` picks out of so many, and says how many it cut.
+    pub fn cut_one(&self, choose: impl FnOnce(usize) -> usize) -> usize {
+        let chosen = self.shared.chosen(choose);
+        chosen.iter().for_each(|connection| connection.cut.cancel());
+        usize::from(chosen.is_some())
     }
 
     /// Silences the connection that `choose` picks out of so many for a while: nothing passes, nothing is closed.
@@ -96,6 +102,16 @@ impl Proxy {
             tokio::time::sleep(time).await;
             shared.delay_ms.store(0, Ordering::Relaxed);
         });
+    }
+
+    /// How many pieces of data a silenced connection has held back.
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// How many pieces of data were late.
+    pub fn delayed(&self) -> u64 {
+        self.shared.delayed.load(Ordering::Relaxed)
     }
 
     /// How many connections were cut.
@@ -168,7 +184,11 @@ async fn pump(
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let delay = shared.delay_ms.load(Ordering::Relaxed);
         if delay > 0 {
+            shared.delayed.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        if *silent.borrow() {
+            shared.held.fetch_add(1, Ordering::Relaxed);
         }
         if silent.wait_for(|silent| !silent).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
             break;
@@ -206,7 +226,7 @@ mod tests {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(says_back(&mut stream).await.unwrap());
-        proxy.cut_all();
+        assert_eq!(proxy.cut_all(), 1);
         let mut byte = [0];
         assert!(matches!(stream.read(&mut byte).await, Ok(0) | Err(_)));
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
@@ -223,5 +243,6 @@ mod tests {
         let started = std::time::Instant::now();
         assert!(says_back(&mut stream).await.unwrap());
         assert!(started.elapsed() >= Duration::from_millis(250), "{:?}", started.elapsed());
+        assert_eq!(proxy.held(), 1);
     }
 }

@@ -9,6 +9,8 @@ use jira_agent::queue::DeadLetter;
 use crate::drive::Driver;
 use crate::faults::KINDS;
 use crate::look;
+use crate::overlap;
+use crate::schedule::Kind;
 use crate::tally::{self, Tally};
 use crate::verdict::{self, Allowed, Flaw};
 use crate::world::ENDS;
@@ -33,11 +35,17 @@ pub fn write(driver: &Driver, letters: &[DeadLetter], time: Duration, again: &st
     let (found, surplus) = look::at_all(&driver.world, letters);
     let mut counts: BTreeMap<Flaw, usize> = BTreeMap::new();
     let mut bad = Vec::new();
+    let mut overlaps = overlap::judge(&tally.spells, &driver.fleet.fates.stops);
     for (place, (ticket, found)) in driver.world.tickets.iter().zip(&found).enumerate() {
         let key = ticket.key.to_string();
-        let allowed =
-            Allowed { follow_up: driver.bare.contains(&place), replayed: driver.replayed.contains(&key) };
-        let flaws = verdict::judge(ticket.kind, allowed, &ENDS, found);
+        let allowed = Allowed {
+            follow_up: driver.follow_up.contains(&place),
+            wish: driver.wishes.get(&place).copied(),
+            replayed: driver.replayed.contains(&key),
+        };
+        let mut flaws = verdict::judge(ticket.kind, allowed, &ENDS, found);
+        let at_once = overlaps.remove(&key).unwrap_or_default();
+        flaws.extend(at_once.into_iter().map(|words| (Flaw::Overlap, words)));
         let mut kinds: Vec<Flaw> = flaws.iter().map(|(flaw, _)| *flaw).collect();
         kinds.dedup();
         for flaw in kinds {
@@ -63,6 +71,12 @@ pub fn write(driver: &Driver, letters: &[DeadLetter], time: Duration, again: &st
             .into_iter()
             .map(|it| format!("a request that no service expects: {it}")),
     );
+    let claimed = driver.world.tickets.iter().filter(|ticket| ticket.kind != Kind::Refused).count();
+    if tally.spells.len() < claimed {
+        let seen = tally.spells.len();
+        wrong
+            .push(format!("the logs tell of {seen} leases for {claimed} tickets: overlaps cannot be judged"));
+    }
     let is_good = bad.is_empty() && wrong.is_empty();
     let mut text = table(driver, &tally, time);
     for (key, kind, flaws) in bad.iter().take(STORIES) {
@@ -92,11 +106,10 @@ pub fn write(driver: &Driver, letters: &[DeadLetter], time: Duration, again: &st
 }
 
 fn table(driver: &Driver, tally: &Tally, time: Duration) -> String {
-    let Driver { world, deeds, fleet, broker, .. } = driver;
+    let Driver { world, deeds, fleet, .. } = driver;
     let fates = &fleet.fates;
     let runs = world.tickets.len();
     let calls = world.simulator.models().calls().len();
-    let cut = broker.proxy().map_or(0, crate::proxy::Proxy::cut);
     let seconds = time.as_secs_f64();
     let mut rows: Vec<(String, String)> = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
@@ -108,16 +121,13 @@ fn table(driver: &Driver, tally: &Tally, time: Duration) -> String {
     for (point, count) in &fates.points {
         row(&format!("  {point}"), count.to_string());
     }
-    row("random kills", fates.killed.to_string());
-    row("stops (SIGSTOP)", fates.stopped.to_string());
-    row("drains (SIGTERM)", fates.drained.to_string());
+    for (name, count) in driver.troubles() {
+        row(name, count.to_string());
+    }
     for (code, count) in &fates.gave_up {
         row(&format!("gave up with exit code {code}"), count.to_string());
     }
-    row("broker restarts", deeds.restarts.to_string());
-    row("connections closed by the broker", deeds.closed.to_string());
-    row("connections cut to the broker", cut.to_string());
-    row("connections cut to services", world.proxy.cut().to_string());
+    row("leases under which work was done", tally.spells.len().to_string());
     row("redeliveries", tally.redeliveries.to_string());
     row("dead letters replayed", deeds.replayed.to_string());
     row("model calls", calls.to_string());

@@ -1,6 +1,7 @@
 //! The schedule: which tickets, which triggers in which order, and what is done to whom after how many finished runs.
 //! It follows from seed, runs, workers and transport alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use fastrand::Rng;
@@ -47,6 +48,8 @@ pub enum Form {
     Client,
     /// By the product's client, as a task of its own.
     Other,
+    /// By the product's client, as a task of its own that is asked for when it is published: a run has to see it.
+    Newer,
     /// JSON of another program, without an id.
     Foreign,
     /// The bare key, or the least JSON for a GitHub issue: asked for whenever it is read.
@@ -93,6 +96,8 @@ pub enum Action {
     },
     /// The broker is stopped and started.
     RestartBroker,
+    /// The broker is killed (SIGKILL) and started.
+    KillBroker,
     /// The broker is told to close the workers' connections.
     CloseConnections,
     /// Every connection to the broker is cut on its way.
@@ -142,7 +147,50 @@ pub struct Schedule {
     pub actions: Vec<Planned>,
 }
 
+impl Action {
+    /// What it does to a worker, the broker or a connection, in words without its numbers; crash points and services
+    /// that misbehave are counted one by one elsewhere.
+    pub fn trouble(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Kill { .. } => "random kills",
+            Self::Pause { .. } => "stops (SIGSTOP)",
+            Self::Drain { .. } => "drains (SIGTERM)",
+            Self::RestartBroker => "broker restarts",
+            Self::KillBroker => "broker kills (SIGKILL)",
+            Self::CloseConnections => "connections closed by the broker",
+            Self::CutAll => "all connections to the broker cut at once",
+            Self::CutOne => "single connections to the broker cut",
+            Self::BlackHole { .. } => "pieces held on a silenced connection to the broker",
+            Self::Delay { .. } => "pieces delayed to and from the broker",
+            Self::CutServices => "connections cut to services",
+            Self::Arm { .. } | Self::Fault { .. } => return None,
+        })
+    }
+}
+
+/// What a trigger is beside another one of the order.
+pub const TWICE: &str = "triggers beside a ticket's first";
+/// See [`TWICE`].
+pub const DISORDERED: &str = "triggers out of order";
+
 impl Schedule {
+    /// Everything that has to come: each kind of trouble, and an action that brings it where one does.
+    pub fn planned(&self) -> BTreeMap<&'static str, Option<Action>> {
+        let actions = self.actions.iter().map(|planned| planned.action);
+        let mut planned: BTreeMap<&'static str, Option<Action>> =
+            actions.filter_map(|action| Some((action.trouble()?, Some(action)))).collect();
+        let mut seen = BTreeSet::new();
+        for trigger in &self.triggers {
+            if seen.last().is_some_and(|last| *last > trigger.ticket) {
+                planned.insert(DISORDERED, None);
+            }
+            if !seen.insert(trigger.ticket) {
+                planned.insert(TWICE, None);
+            }
+        }
+        planned
+    }
+
     /// Draws it.
     pub fn draw(size: &Size) -> Self {
         let mut rng = Rng::with_seed(size.seed);
@@ -181,13 +229,19 @@ fn draw_triggers(rng: &mut Rng, tickets: &[Kind]) -> Vec<Trigger> {
         }
         let form = if rng.bool() { Form::Client } else { Form::Foreign };
         add(place, ticket, form, false);
-        let others = [Form::Client, Form::Other, Form::Foreign];
+        // The last one only once for a ticket, so that one more run is enough, and a plan is proposed once.
+        let others = [Form::Client, Form::Other, Form::Foreign, Form::Newer];
+        let mut allowed = if *kind == Kind::Plan { 3 } else { 4 };
         if rng.u32(0..100) < 25 {
             let place = if rng.bool() { place } else { ticket + rng.usize(0..DISORDER) };
-            add(place, ticket, others[rng.usize(0..others.len())], false);
+            let other = others[rng.usize(0..allowed)];
+            if other == Form::Newer {
+                allowed = 3;
+            }
+            add(place, ticket, other, false);
         }
         if rng.u32(0..100) < 15 {
-            add(place, ticket, others[rng.usize(0..others.len())], true);
+            add(place, ticket, others[rng.usize(0..allowed)], true);
         }
     }
     placed.sort_by_key(|(place, _)| *place);
@@ -212,6 +266,9 @@ fn draw_actions(rng: &mut Rng, size: &Size) -> Vec<Planned> {
     }
     if size.transport.has_connections() {
         add_network(rng, &mut actions, runs);
+    }
+    if size.transport == Transport::Redis {
+        actions.extend(std::iter::repeat_n(Action::KillBroker, (runs / 100).clamp(1, 12) + 1));
     }
     for _ in 0..every(50, 1) {
         actions.push(Action::CutServices);
@@ -259,6 +316,7 @@ impl fmt::Display for Action {
             Self::Drain { worker } => write!(f, "drain worker {worker}"),
             Self::Arm { worker, point } => write!(f, "have worker {worker} die at {point}"),
             Self::RestartBroker => f.write_str("restart the broker"),
+            Self::KillBroker => f.write_str("kill the broker and start it"),
             Self::CloseConnections => f.write_str("have the broker close its connections"),
             Self::CutAll => f.write_str("cut every connection to the broker"),
             Self::CutOne => f.write_str("cut one connection to the broker"),
@@ -327,7 +385,29 @@ mod tests {
     #[test]
     fn a_file_has_no_connections_to_cut() {
         let size = Size { transport: Transport::Sqlite, ..size(100, 1) };
-        let network = [Action::RestartBroker, Action::CloseConnections, Action::CutAll, Action::CutOne];
+        let network = [
+            Action::RestartBroker,
+            Action::KillBroker,
+            Action::CloseConnections,
+            Action::CutAll,
+            Action::CutOne,
+        ];
         assert!(Schedule::draw(&size).actions.iter().all(|planned| !network.contains(&planned.action)));
+    }
+
+    #[test]
+    fn a_newer_wish_comes_once_and_never_for_a_plan() {
+        for seed in 0..20 {
+            let schedule = Schedule::draw(&size(200, seed));
+            let newer = |ticket: usize| {
+                let of_ticket = schedule.triggers.iter().filter(move |trigger| trigger.ticket == ticket);
+                of_ticket.filter(|trigger| trigger.form == Form::Newer).count()
+            };
+            for (ticket, kind) in schedule.tickets.iter().enumerate() {
+                let most = usize::from(matches!(kind, Kind::Fix | Kind::Issue));
+                assert!(newer(ticket) <= most, "seed {seed}, ticket {ticket}, {kind:?}");
+            }
+            assert!((0..200).any(|ticket| newer(ticket) == 1), "seed {seed}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::overlap::{self, Spell};
+
 /// The most lines of one ticket's story.
 const STORY_LINES: usize = 120;
 
@@ -18,6 +20,8 @@ pub struct Tally {
     pub retries: BTreeMap<String, u32>,
     /// Runs by how they ended; a run that is acked twice counts twice.
     pub outcomes: BTreeMap<String, u32>,
+    /// Who was at work on which ticket, and when.
+    pub spells: Vec<Spell>,
 }
 
 /// Reads every log.
@@ -28,7 +32,9 @@ pub fn read(directory: &Path) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let mut handed: BTreeSet<(usize, String, u64)> = BTreeSet::new();
     for (file, path) in logs(directory)?.into_iter().enumerate() {
-        for line in lines(&path)? {
+        let lines = lines(&path)?;
+        tally.spells.extend(overlap::spells(&path.file_stem().unwrap_or_default().to_string_lossy(), &lines));
+        for line in lines {
             let Some(run) = line["run.id"].as_str() else { continue };
             if let Some(attempt) = line["attempt"].as_u64() {
                 handed.insert((file, run.to_owned(), attempt));

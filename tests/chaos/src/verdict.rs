@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::schedule::Kind;
 
 /// What is there of one ticket when everything has come to rest.
@@ -17,6 +19,8 @@ pub struct Found {
     pub comments: Vec<String>,
     /// How the runs ended that the ticket remembers.
     pub marks: Vec<String>,
+    /// The newest wish that a run of the ticket has seen.
+    pub watermark: Option<Timestamp>,
     /// What only Jira has.
     pub jira: Option<FoundJira>,
     /// Dead letters about it.
@@ -56,8 +60,11 @@ pub struct FoundJira {
 /// What a ticket may have beyond its kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// A bare trigger may be read twice, each time as a wish of its own: the second run finds nothing to change.
+    /// A bare trigger may be read twice, each time as a wish of its own, and a newer wish is one: the second run finds
+    /// nothing to change.
     pub follow_up: bool,
+    /// The newest wish on the queue: a run has to have seen it.
+    pub wish: Option<Timestamp>,
     /// It was a dead letter by the crash rule, which told the ticket, and was replayed.
     pub replayed: bool,
 }
@@ -65,7 +72,7 @@ pub struct Allowed {
 /// A way to end wrong: the rows of the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flaw {
-    /// Nothing came of it.
+    /// Nothing came of it, or of a later wish.
     Lost,
     /// There is a branch too many.
     Branch,
@@ -75,6 +82,8 @@ pub enum Flaw {
     Comment,
     /// Anything else is not as it must be.
     State,
+    /// Two workers were at work on it at once.
+    Overlap,
 }
 
 /// The names of the people and states in the verdict.
@@ -106,12 +115,14 @@ pub fn judge(kind: Kind, allowed: Allowed, ends: &Ends, found: &Found) -> Vec<(F
 pub fn line(counts: &BTreeMap<Flaw, usize>) -> String {
     let count = |flaw| counts.get(&flaw).copied().unwrap_or_default();
     format!(
-        "lost {}, duplicate branches {}, duplicate pull requests {}, duplicate comments {}, wrong final state {}",
+        "lost {}, duplicate branches {}, duplicate pull requests {}, duplicate comments {}, wrong final state {}, \
+         overlapping runs {}",
         count(Flaw::Lost),
         count(Flaw::Branch),
         count(Flaw::Pull),
         count(Flaw::Comment),
         count(Flaw::State),
+        count(Flaw::Overlap),
     )
 }
 
@@ -143,6 +154,11 @@ impl Flaws {
     fn published(&mut self, kind: Kind, allowed: Allowed, ends: &Ends, found: &Found) {
         if found.commits.is_none() && found.pulls.is_empty() && found.marks.is_empty() {
             self.add(Flaw::Lost, "nothing came of it");
+        } else if let Some(wish) = allowed.wish
+            && found.watermark.is_none_or(|seen| seen < wish)
+        {
+            let seen = found.watermark.map_or_else(|| "none".to_owned(), |seen| seen.to_string());
+            self.add(Flaw::Lost, format!("no run saw the wish of {wish}; the newest that one saw: {seen}"));
         }
         for letter in &found.letters {
             self.add(Flaw::State, format!("it is a dead letter: {letter}"));
@@ -173,6 +189,9 @@ impl Flaws {
         }
         let end = if kind == Kind::Plan { "plan_proposed" } else { "pull_request_opened" };
         self.same("how its runs ended", &marks, &vec![end.to_owned()]);
+        if found.jira.is_none() && kind != Kind::Issue {
+            self.add(Flaw::State, "Jira has no such ticket");
+        }
         if let Some(jira) = &found.jira {
             let (status, assignee, moves) = match kind {
                 Kind::Plan => (ends.first, ends.agent, 0),
@@ -257,6 +276,7 @@ mod tests {
             marks: texts(&[if plan { "plan_proposed" } else { "pull_request_opened" }]),
             jira: (kind != Kind::Issue).then_some(jira),
             letters: Vec::new(),
+            watermark: Some(Timestamp::UNIX_EPOCH),
         }
     }
 
@@ -327,7 +347,7 @@ mod tests {
         let mut found = good(Kind::Fix);
         found.comments.extend(["outcome", "failure"].map(str::to_owned));
         found.marks.push("nothing_to_change".to_owned());
-        let allowed = Allowed { follow_up: true, replayed: true };
+        let allowed = Allowed { follow_up: true, replayed: true, wish: None };
         assert_eq!(judge(Kind::Fix, allowed, &ENDS, &found), []);
         let strict = judge(Kind::Fix, Allowed::default(), &ENDS, &found);
         assert_eq!(
@@ -339,9 +359,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_that_no_run_saw_is_lost() {
+        let second = Timestamp::from_second(1).unwrap();
+        for (wish, expected) in [(Timestamp::UNIX_EPOCH, vec![]), (second, vec![Flaw::Lost])] {
+            let allowed = Allowed { wish: Some(wish), ..Allowed::default() };
+            let flaws = judge(Kind::Fix, allowed, &ENDS, &good(Kind::Fix));
+            assert_eq!(flaws.iter().map(|(flaw, _)| *flaw).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_jira_does_not_have_is_reported() {
+        assert_eq!(flaws(Kind::Fix, |found| found.jira = None), [Flaw::State]);
+    }
+
+    #[test]
     fn the_line_counts_every_flaw() {
         let counts = BTreeMap::from([(Flaw::Lost, 1), (Flaw::State, 3)]);
-        let words = "lost 1, duplicate branches 0, duplicate pull requests 0, duplicate comments 0, wrong final state 3";
+        let words = "lost 1, duplicate branches 0, duplicate pull requests 0, duplicate comments 0, \
+            wrong final state 3, overlapping runs 0";
         assert_eq!(line(&counts), words);
     }
 }

@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -33,8 +34,19 @@ pub struct Fates {
     pub drained: u32,
     /// Those that ended without being told to, by their exit code.
     pub gave_up: BTreeMap<i32, u32>,
+    /// When workers stood still.
+    pub stops: Vec<Stop>,
     /// What no worker may do, in words.
     pub wrong: Vec<String>,
+}
+
+/// A time in which a worker stood still.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// The name of its log.
+    pub worker: String,
+    /// When it was to go on.
+    pub until: Timestamp,
 }
 
 /// How to start a worker.
@@ -131,6 +143,11 @@ impl Fleet {
             (Some(code), ..) if code == i32::from(jira_agent::exit::ExitStatus::Config.code()) => {
                 bail!("the workers' settings are wrong; see {log}");
             }
+            (Some(code @ 1..), ..) if worker.draining.is_some() && has_consumed(&worker.log) => {
+                self.fates
+                    .wrong
+                    .push(format!("a drained worker ended with exit code {code}; its log: {log}"));
+            }
             (Some(code @ 1..), ..) if code != PANIC => {
                 *self.fates.gave_up.entry(code).or_default() += 1;
                 self.not_before = Instant::now() + AGAIN;
@@ -175,6 +192,8 @@ impl Fleet {
         if let Some(worker) = &mut self.places[place] {
             worker.resume_at = Some(Instant::now() + time);
             self.fates.stopped += 1;
+            let name = worker.log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            self.fates.stops.push(Stop { worker: name, until: Timestamp::now() + time });
             signal(&worker.child, Signal::STOP);
         }
     }

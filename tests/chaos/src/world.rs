@@ -153,13 +153,19 @@ impl World {
     }
 
     /// What a trigger puts on the queue: a task for the product's client, or the body of another program.
-    pub fn body(&self, ticket: &Ticket, form: Form) -> Body {
+    /// `now` is when the wish of the moment was made.
+    pub fn body(&self, ticket: &Ticket, form: Form, now: Timestamp) -> Body {
         let mut task = ticket.task.clone();
         let repository = format!("{}/{}", self.simulator.url(), ticket.slug);
         match (form, &ticket.key) {
             (Form::Client, _) => Body::Task(Box::new(task)),
             (Form::Other, _) => {
                 task.id = Task::new(ticket.key.clone()).id;
+                Body::Task(Box::new(task))
+            }
+            (Form::Newer, _) => {
+                task.id = Task::new(ticket.key.clone()).id;
+                task.requested_at = Some(now);
                 Body::Task(Box::new(task))
             }
             (Form::Foreign, TicketKey::Jira(key)) => {

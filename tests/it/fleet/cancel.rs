@@ -123,6 +123,31 @@ async fn while_jira_does_not_take_the_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_order_was_missed_is_found_on_the_ticket_once_orders_are_heard_again() {
+    let world = World::new().await;
+    world.publish(TICKET).await;
+    world.simulator.faults().add(Fault::new("^/v1/messages$", Action::Hang).unwrap().method("POST"));
+    let (mut worker, log) = world.start(&["run", "--once"], &PATIENT);
+    until_asked(&world, "POST", "^/v1/messages$").await;
+    // The order itself reached nobody.
+    let request = serde_json::json!({"by": "dana", "at": Timestamp::now().to_string()});
+    world.simulator.jira().set_property(TICKET, "jira-agent-cancel", request).unwrap();
+    world.broker.close_connections("(orders)").await;
+    let asked = Instant::now();
+    let Ok(status) = tokio::time::timeout(SOON, worker.wait()).await else {
+        panic!("the worker goes on: {}", std::fs::read_to_string(log).unwrap());
+    };
+    assert!(status.unwrap().success(), "{}", std::fs::read_to_string(log).unwrap());
+    assert!(asked.elapsed() < PROMPT, "it took {:?}", asked.elapsed());
+    let comments = world.comments();
+    assert_eq!(comments.len(), 1, "{comments:?}");
+    assert!(comments[0].contains("cancelled by dana"), "{comments:?}");
+    assert!(world.pulls().is_empty());
+    assert_eq!(world.depths().await, []);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_ticket_that_is_meant_is_cancelled() {
     let world = World::new().await;
     world.publish(TICKET).await;

@@ -54,16 +54,9 @@ async fn assert_issue_fixed(world: &World, number: u64) {
     assert_eq!(world.depths().await, []);
 }
 
-/// The run of a Jira ticket ends as if nothing had happened, after so many such requests.
+/// See [`super::ends_well_after`].
 async fn ends_well_after(method: &str, path: &str, action: Action, expected: usize) {
-    let world = World::new().await;
-    once(&world, Service::GitHub, method, path, action);
-    world.publish(TICKET).await;
-    world.work_once().await;
-    world.assert_fixed().await;
-    assert_eq!(requests(&world, method, path), expected, "{method} {path}");
-    assert_eq!(world.simulator.models().calls().len(), 1);
-    world.finish().await;
+    super::ends_well_after(Service::GitHub, method, path, action, expected).await;
 }
 
 /// The same for a GitHub issue.

@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use jira_agent_simulator::fault::{Action, Answer, Fault};
+use jira_agent_simulator::github_glue::TOKEN;
 use jira_agent_simulator::jira::{
     BURST, Category, CommentSeed, IssueSeed, Jira, PER_ISSUE_WRITES, Status, Transition, Workflow,
     rate_limited,
 };
-use jira_agent_simulator::journal::Entry;
 use jira_agent_simulator::models::{Reply, Rule};
 use jira_agent_simulator::service::Service;
 use serde_json::{Value, json};
@@ -14,16 +14,9 @@ use serde_json::{Value, json};
 use super::{DEAD, RUN, Taken, lost, once, requests, was_asked};
 use crate::world::{NEEDED, REPLY, REPORTER, REPOSITORY, REVIEWER, TICKET, World, ticket};
 
-/// A run that meets one misbehaviour ends as if nothing had happened, after so many such requests.
+/// See [`super::ends_well_after`].
 async fn ends_well_after(method: &str, path: &str, action: Action, expected: usize) {
-    let world = World::new().await;
-    once(&world, Service::Jira, method, path, action);
-    world.publish(TICKET).await;
-    world.work_once().await;
-    world.assert_fixed().await;
-    assert_eq!(requests(&world, method, path), expected, "{method} {path}");
-    assert_eq!(world.simulator.models().calls().len(), 1);
-    world.finish().await;
+    super::ends_well_after(Service::Jira, method, path, action, expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -513,10 +506,23 @@ async fn a_task_whose_label_or_assignment_is_gone_is_superseded_and_writes_nothi
         assert!(ended.log.contains("superseded"), "{kind}: {}", ended.log);
     }
     assert_eq!(world.simulator.journal().writes(Service::Jira).len(), 0);
-    // Whether an earlier attempt has had an effect is seen on the branch alone.
-    let pushes = |entry: &Entry| !entry.path.ends_with("/git-upload-pack");
-    assert!(!world.simulator.journal().writes(Service::GitHub).iter().any(pushes));
+    // Whether an earlier attempt has had an effect is seen on the branch alone, and there is none.
+    assert_eq!(world.simulator.journal().writes(Service::GitHub).len(), 0, "nothing is cloned either");
+    assert!(was_asked(&world, Service::GitHub));
     assert_eq!(world.simulator.models().calls().len(), 0);
+    assert_eq!(world.depths().await, []);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_label_is_gone_is_superseded_also_where_the_repository_cannot_be_read_any_more() {
+    let world = World::new().await;
+    take_away(&world);
+    world.simulator.github().expire_token_after(TOKEN, 0);
+    world.publish(&triggered("label")).await;
+    let ended = world.work_once().await;
+    assert!(ended.log.contains("superseded"), "{}", ended.log);
+    assert_eq!(world.comments(), [""; 0]);
     assert_eq!(world.depths().await, []);
     world.finish().await;
 }
@@ -579,9 +585,8 @@ async fn a_ticket_without_a_route_hears_the_choices_and_nothing_else_is_written(
         .into_iter()
         .map(|entry| format!("{} {}", entry.method, entry.path))
         .collect();
-    let expected =
-        ["POST /rest/api/3/issue/OPS-1/comment", "PUT /rest/api/3/issue/OPS-1/properties/jira-agent"];
-    assert_eq!(writes, expected, "the comment and the marker that the run has ended");
+    // Without a repository there is no lease under which the ticket's memory could be written.
+    assert_eq!(writes, ["POST /rest/api/3/issue/OPS-1/comment"]);
     assert!(!was_asked(&world, Service::GitHub));
     assert_eq!(world.depths().await, []);
     world.finish().await;

@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 use regex::Regex;
 
-use crate::world::{Ended, World};
+use crate::world::{Ended, TICKET, World};
 
 /// The id of a task whose test names it.
 const RUN: &str = "01K9ZW4R7M1S8T3V5X7Z9B1D3F";
@@ -19,6 +19,18 @@ const DEAD: &str = "agent-tasks.dlq";
 /// This goes wrong once with the first such request.
 fn once(world: &World, service: Service, method: &str, path: &str, action: Action) {
     world.simulator.faults().add(Fault::new(path, action).unwrap().service(service).method(method));
+}
+
+/// The run of a Jira ticket that meets one misbehaviour ends as if nothing had happened, after so many such requests.
+async fn ends_well_after(service: Service, method: &str, path: &str, action: Action, expected: usize) {
+    let world = World::new().await;
+    once(&world, service, method, path, action);
+    world.publish(TICKET).await;
+    world.work_once().await;
+    world.assert_fixed().await;
+    assert_eq!(requests(&world, method, path), expected, "{method} {path}");
+    assert_eq!(world.simulator.models().calls().len(), 1);
+    world.finish().await;
 }
 
 /// How many such requests there were.

@@ -92,6 +92,28 @@ async fn what_was_confirmed_outlives_the_process_that_published_it() {
     }
 }
 
+#[tokio::test]
+async fn a_clock_that_jumps_takes_nothing_from_those_who_live() {
+    let home = Home::new();
+    let (ours, theirs) = (home.queue().await, home.queue().await);
+    ours.publish(&super::task()).await.unwrap();
+    let mut consumer = ours.consume().await.unwrap();
+    let held = super::next(&mut consumer).await;
+    // As another process finds it whose clock was set forward.
+    let mut plain = home.plain().await;
+    sqlx::query("UPDATE owners SET deadline = 1").execute(&mut plain).await.unwrap();
+    let _looking = theirs.consume().await.unwrap();
+    crate::broker::wait_for("the next sign of life", async || {
+        let deadlines: Vec<i64> =
+            sqlx::query_scalar("SELECT deadline FROM owners").fetch_all(&mut plain).await.unwrap();
+        assert_eq!(deadlines.len(), 2, "nobody is taken for dead");
+        deadlines.iter().all(|deadline| *deadline > 1).then_some(())
+    })
+    .await;
+    assert!(!held.lost().is_cancelled());
+    assert_eq!(held.ack().await.unwrap(), Settled::Done);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_hangs_loses_its_task_after_the_time_out_and_does_nothing_when_it_wakes_up() {
     use jira_agent_simulator::fault::{Action, Fault};
@@ -112,7 +134,14 @@ async fn a_worker_that_hangs_loses_its_task_after_the_time_out_and_does_nothing_
         let id = rustix::process::Pid::from_raw(stopped.id().unwrap().try_into().unwrap()).unwrap();
         rustix::process::kill_process(id, signal).unwrap();
     };
+    // Not in the middle of a write, with which it would lock everybody else out.
+    let mut plain = on.home.plain().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut plain).await.unwrap();
     send(Signal::STOP);
+    let state = format!("/proc/{}/stat", stopped.id().unwrap());
+    let is_stopped = async || std::fs::read_to_string(&state).unwrap().contains(") T ").then_some(());
+    crate::broker::wait_for("it to stop", is_stopped).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut plain).await.unwrap();
     let begun = Instant::now();
     let next = on.work(&["run", "--once", "--idle-exit", "20s"], &[]).await;
     assert!(next.status.success(), "{}", next.log);

@@ -1,5 +1,6 @@
 //! What becomes of a task in the file, and of what holds it.
 
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -94,6 +95,38 @@ async fn what_a_living_worker_drops_comes_back_at_once_and_counts_as_no_death() 
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_given_up_while_it_takes_a_task_leaves_it_untouched() {
+    let home = Home::new();
+    let queue = home.queue().await;
+    let mut consumer = queue.consume().await.unwrap();
+    queue.publish(&task()).await.unwrap();
+    // Given up at every point at which it can wait.
+    for polls in 1..20 {
+        let given_up = {
+            let mut next = std::pin::pin!(consumer.next());
+            let mut left = polls;
+            std::future::poll_fn(|context| {
+                left -= 1;
+                match next.as_mut().poll(context) {
+                    Poll::Pending if left > 0 => Poll::Pending,
+                    Poll::Pending => Poll::Ready(None),
+                    Poll::Ready(delivery) => Poll::Ready(delivery),
+                }
+            })
+            .await
+        };
+        let Some(delivery) = given_up else {
+            wait_for_backlog(&queue, [1, 0, 0, 0]).await;
+            continue;
+        };
+        assert!(polls > 1 && !delivery.info.redelivered, "nobody was told of it before");
+        assert_eq!(delivery.ack().await.unwrap(), Settled::Done);
+        return;
+    }
+    panic!("no delivery after so many polls");
+}
+
+#[tokio::test]
 async fn a_process_that_closes_gives_back_what_it_holds() {
     let home = Home::new();
     let (ours, theirs) = (home.queue().await, home.queue().await);
@@ -124,6 +157,43 @@ async fn a_lease_has_one_holder_and_ends_when_it_is_dropped() {
     });
     taken.await.release().await;
     assert!(matches!(ours.lease(&key()).await.unwrap(), LeaseOutcome::Granted(_)));
+}
+
+#[tokio::test]
+async fn a_lease_goes_with_its_consumer_though_its_holder_keeps_it() {
+    let home = Home::new();
+    let (ours, theirs) = (home.queue().await, home.queue().await);
+    ours.publish(&task()).await.unwrap();
+    let mut consumer = ours.consume().await.unwrap();
+    let held = next(&mut consumer).await;
+    let LeaseOutcome::Granted(kept) = held.lease(&key()).await.unwrap() else { panic!("nobody has it") };
+    drop(consumer);
+    assert!(kept.lost().is_cancelled());
+    wait_for("the lost lease", async || match theirs.lease(&key()).await.unwrap() {
+        LeaseOutcome::Granted(lease) => Some(lease),
+        LeaseOutcome::Held => None,
+    })
+    .await;
+    drop((kept, held));
+}
+
+#[tokio::test]
+async fn events_that_are_too_many_go_while_others_come() {
+    let home = Home::new();
+    let queue = home.queue().await;
+    let mut plain = home.plain().await;
+    let many = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 101499) \
+                INSERT INTO events (number, body) SELECT n, '{}' FROM numbers";
+    sqlx::query(many).execute(&mut plain).await.unwrap();
+    let task = task();
+    let mut run = Run::queued(task.id, task.ticket.clone());
+    let event = run.record(EventKind::Queued, 1, serde_json::Value::Null).unwrap().clone();
+    for _ in 0..501 {
+        queue.emit(&event).await.unwrap();
+    }
+    let oldest: i64 =
+        sqlx::query_scalar("SELECT min(number) FROM events").fetch_one(&mut plain).await.unwrap();
+    assert_eq!(oldest, 2001);
 }
 
 #[tokio::test]

@@ -1,6 +1,13 @@
 //! Messages that are no tasks go to the dead-letter queue with a reason, and the consumer goes on.
 
-use super::{DEAD, Letter, asked, assert_dead, calls};
+use std::time::Duration;
+
+use jira_agent_simulator::fault::{Action, Answer, Fault};
+use jira_agent_simulator::github_glue::TOKEN;
+use jira_agent_simulator::models::Reply;
+use lapin::types::AMQPValue;
+
+use super::{DEAD, Letter, asked, assert_dead, calls, rule};
 use crate::world::{TICKET, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,5 +81,36 @@ async fn the_number_of_a_pull_request_is_a_dead_letter() {
     let dead = super::letter(&world, DEAD).await;
     assert!(dead.reason.contains("is a pull request; a task needs the number of an issue"), "{dead:?}");
     assert_eq!(calls(&world).len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_the_ticket_refuses_to_hear_names_the_step_report() {
+    let world = World::speechless().await;
+    world.answer(rule(Reply::text("NEEDS_HUMAN: before or after the discount?")));
+    let refused = Action::Status(Answer::new(403));
+    world.simulator.faults().add(Fault::new("/PROJ-1/comment$", refused).unwrap().method("POST"));
+    world.publish(TICKET).await;
+    world.work_once().await;
+    let dead = world.broker.take(DEAD).await;
+    let headers = dead.properties.headers().clone().unwrap_or_default();
+    assert_eq!(headers.inner().get("x-step"), Some(&AMQPValue::LongString("report".into())), "{headers:?}");
+    assert_eq!(world.comments().len(), 1, "the ticket hears of the failure");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telling_a_ticket_takes_no_longer_than_is_reckoned_with() {
+    let world = World::new().await;
+    world.simulator.github().expire_token_after(TOKEN, 0);
+    // Each request ends in time, but all of them together do not: 5 s in this world.
+    let slow = Fault::new("/issue/PROJ-1", Action::Delay(2_300)).unwrap();
+    world.simulator.faults().add(slow.always());
+    world.publish(TICKET).await;
+    let begun = std::time::Instant::now();
+    world.work_once().await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    let dead = super::letter(&world, DEAD).await;
+    assert!(dead.reason.contains("the ticket could not be told: it took longer than 5s"), "{dead:?}");
     world.finish().await;
 }

@@ -22,8 +22,8 @@ async fn a_clone_that_hangs_is_killed_and_the_task_waits() {
     tokio::time::timeout(SOON, stall.reached()).await.expect("the clone hangs");
     assert_eq!(
         (processes(&world).len(), workspaces(&world)),
-        (2, 2),
-        "a child transfers; a directory and its lock"
+        (2, 3),
+        "a child transfers; a directory, its lock and the note of the step"
     );
     world.broker.wait_for_depth(&world.queue, SOON_AGAIN, 1).await;
     assert_eq!(processes(&world), [worker.0.id().unwrap()], "the child is gone");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jira_agent::config::Config;
 use jira_agent::domain::{EventKind, Task, TaskBody};
 use jira_agent::queue::{Consumer, Counts, Death, Delivery, QueueError, Retry, Settled};
 use jira_agent::routing;
@@ -17,7 +18,7 @@ use crate::failure::{self, Failure, InStep, Rules, Settlement, Transient};
 use crate::pipeline::{self, Attempt};
 use crate::run_log::RunLog;
 use crate::steps::claim::LeaseSource;
-use crate::steps::report;
+use crate::steps::{self, report};
 
 /// What became of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,6 @@ pub(super) enum Handled {
     /// The message was put in order, or the connection went away: there is more to do.
     GoOn,
 }
-
-/// How long an interrupted run may take to give its lease back.
-const LETTING_GO: Duration = Duration::from_secs(2);
 
 enum Interrupted {
     No(anyhow::Result<Attempt>),
@@ -108,7 +106,7 @@ impl Worker {
         let lost = delivery.lost();
         let cancel = lost.child_token();
         let deadline = world.config().worker.run_deadline;
-        let result = {
+        let (interrupted, step) = {
             let lease = LeaseSource::Delivery(&delivery);
             let work = pipeline::run(world, task.clone(), lease, &mut log, &cancel, &mut recall);
             let mut work = std::pin::pin!(work);
@@ -120,6 +118,7 @@ impl Worker {
                 () = tokio::time::sleep(deadline) => Interrupted::TooLong,
                 () = drained(&self.shutdown, world.config().worker.drain_timeout) => Interrupted::Drained,
             };
+            let step = world.last_step(task.id);
             if matches!(interrupted, Interrupted::TooLong | Interrupted::Drained) {
                 // Whoever gets the task next should not find its lease held.
                 cancel.cancel();
@@ -127,15 +126,15 @@ impl Worker {
                 tokio::select! {
                     biased;
                     () = lost.cancelled() => {}
-                    _ = tokio::time::timeout(LETTING_GO, work) => {}
+                    _ = tokio::time::timeout(Config::TIME_TO_LET_GO, work) => {}
                 }
             }
-            interrupted
+            // What the run made of a lost connection is not what happened.
+            (if lost.is_cancelled() { Interrupted::Lost } else { interrupted }, step)
         };
         world.forget_step(task.id);
-        match result {
-            // What the run made of a lost connection is not what happened.
-            _ if lost.is_cancelled() => {
+        match interrupted {
+            Interrupted::Lost => {
                 world.metrics().lost();
                 tracing::warn!(
                     "the connection to the queue is gone: the run stops, the task will be redelivered"
@@ -148,8 +147,9 @@ impl Worker {
                 handled
             }
             Interrupted::No(Err(error)) => self.settle_error(delivery, &task, &error, &mut log).await,
-            Interrupted::TooLong => self.settle_error(delivery, &task, &too_long(deadline), &mut log).await,
-            Interrupted::Lost => Handled::GoOn,
+            Interrupted::TooLong => {
+                self.settle_error(delivery, &task, &too_long(deadline, step.as_deref()), &mut log).await
+            }
             Interrupted::Drained => {
                 let reason = "the worker was shut down before it could finish".to_owned();
                 self.settle(delivery, &task, Failure::Shutdown, reason, &mut log).await
@@ -282,7 +282,15 @@ impl Worker {
                 return None;
             }
             tracing::error!(reason = death.reason, "the run failed; the task goes to the dead-letter queue");
-            Some(report::failed(world, task, death.reason, attempt).await)
+            Some(report::failed(world, task, death.reason.clone(), attempt).await)
+        };
+        // As long as `Config::time_to_end` reckons with: afterwards the broker may take the task away.
+        let limit = world.config().time_to_tell();
+        let telling = async {
+            let told = tokio::time::timeout(limit, telling).await;
+            told.unwrap_or_else(|_| {
+                Some(report::untold(&death.reason, &format!("it took longer than {limit:?}")))
+            })
         };
         // Cancel-safe: telling the ticket again changes nothing.
         let reason = tokio::select! {
@@ -343,10 +351,15 @@ pub async fn drained(shutdown: &CancellationToken, drain: Duration) {
     tokio::time::sleep(drain).await;
 }
 
-/// The run has used up `worker.run_deadline`.
+/// The run has used up `worker.run_deadline` in this step.
 #[must_use]
-pub fn too_long(deadline: Duration) -> anyhow::Error {
-    Transient(format!("the run took longer than worker.run_deadline ({} s)", deadline.as_secs())).into()
+pub fn too_long(deadline: Duration, step: Option<&str>) -> anyhow::Error {
+    let words = format!("the run took longer than worker.run_deadline ({} s)", deadline.as_secs());
+    let error = anyhow::Error::new(Transient(words));
+    match step.and_then(steps::named) {
+        Some(step) => error.context(InStep(step)),
+        None => error,
+    }
 }
 
 fn settled(result: Result<Settled, QueueError>, doing: &'static str) -> Handled {

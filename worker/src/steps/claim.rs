@@ -30,13 +30,20 @@ pub enum Claim {
     AlreadyEnded(RunMark),
     /// Another worker holds the lease.
     Busy,
-    /// There is nothing to do.
-    End {
-        /// Why.
+    /// The ticket belongs to no configured repository.
+    NoRoute {
+        /// Which ones there are.
         outcome: Outcome,
         /// What the product has written on the ticket.
         own_comments: Vec<CommentMarker>,
-        /// Held until that is done.
+    },
+    /// Somebody has stopped the task.
+    CalledOff {
+        /// Who.
+        outcome: Outcome,
+        /// What the product has written on the ticket.
+        own_comments: Vec<CommentMarker>,
+        /// Held until the ticket says so.
         lease: Option<Lease>,
     },
 }
@@ -62,11 +69,7 @@ pub async fn claim(
     let route = match routing::route(&config.routes, &config.worker, &task, &ticket) {
         RouteOutcome::Found(route) => route,
         RouteOutcome::NoneFits(choices) => {
-            return Ok(Claim::End {
-                outcome: no_route(&choices),
-                own_comments: ticket.own_comments,
-                lease: None,
-            });
+            return Ok(Claim::NoRoute { outcome: no_route(&choices), own_comments: ticket.own_comments });
         }
     };
     known_mode(route.mode)?;
@@ -91,7 +94,7 @@ pub async fn claim(
     };
     let label = trigger_label(config, &task);
     if let Some(outcome) = called_off(&task, &ticket) {
-        return Ok(Claim::End { outcome, own_comments: ticket.own_comments, lease });
+        return Ok(Claim::CalledOff { outcome, own_comments: ticket.own_comments, lease });
     }
     let agent = agent.as_ref().map(|agent| agent.as_str());
     let obsolete = seen_before(&task, &ticket).or_else(|| withdrawn(&task, &ticket, &label, agent));

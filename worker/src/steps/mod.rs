@@ -8,3 +8,12 @@ pub mod plan;
 pub mod publish;
 pub mod report;
 pub mod workspace;
+
+/// Every step's name, in the order of a run.
+const NAMES: [&str; 8] = ["claim", "workspace", "context", "plan", "edit", "check", "publish", "report"];
+
+/// The step of this name.
+#[must_use]
+pub fn named(word: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|name| *name == word)
+}

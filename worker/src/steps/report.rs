@@ -189,10 +189,16 @@ pub async fn failed(world: &dyn World, task: &Task, reason: String, attempts: u3
         Ok(()) => reason,
         Err(error) => {
             let why = world.redactor().redact(&format!("{error:#}")).into_owned();
-            tracing::error!(why, "the ticket could not be told");
-            format!("{reason} (the ticket could not be told: {why})")
+            untold(&reason, &why)
         }
     }
+}
+
+/// The reason as it is kept with a task whose ticket could not be told.
+#[must_use]
+pub fn untold(reason: &str, why: &str) -> String {
+    tracing::error!(why, "the ticket could not be told");
+    format!("{reason} (the ticket could not be told: {why})")
 }
 
 /// Sets the terminal marker, and raises the watermark to what this run has seen if it has acted on that.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
-use jira_agent::domain::{CommitId, Outcome, TaskId};
+use jira_agent::domain::{BranchName, CommitId, Outcome, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Permanent, Transient};
+use crate::failure::{self, Failure, Permanent, Transient};
 use crate::git::{self, FetchOutcome, FetchRequest, GitError};
 use crate::products::{Claimed, Next, Resumed, Workspace};
 use crate::services::Services;
@@ -30,7 +30,12 @@ pub async fn prepare(
     cancel: &CancellationToken,
 ) -> anyhow::Result<Next<Workspace>> {
     let dir = directory(services, claimed).await?;
-    let fetched = match fetch(services, claimed, &dir, cancel).await {
+    let wanted = Wanted {
+        base: claimed.route.base_branch.clone(),
+        base_depth: 1,
+        agent_branch: Some(claimed.branch.clone()),
+    };
+    let fetched = match fetch(services, claimed, &dir, wanted, cancel).await {
         Ok(fetched) => fetched,
         Err(error) => match error.downcast_ref::<GitError>().and_then(for_people) {
             Some(reason) => return Ok(Next::End(Outcome::NeedsHuman { reason })),
@@ -38,6 +43,33 @@ pub async fn prepare(
         },
     };
     begin(services, claimed, dir, fetched).await.map(Next::Go)
+}
+
+/// Whether this run has pushed in an earlier attempt. Only the agent's branch is fetched, and nothing where there is none.
+/// A repository that may not be read, or not any more, holds nothing that could be reported.
+///
+/// # Errors
+/// When there is no room, or the remote cannot be asked for now.
+pub async fn has_pushed(
+    services: &Services,
+    claimed: &Claimed,
+    cancel: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let dir = directory(services, claimed).await?;
+    let wanted = Wanted { base: Some(claimed.branch.clone()), base_depth: AGENT_DEPTH, agent_branch: None };
+    let found = match fetch(services, claimed, &dir, wanted, cancel).await {
+        Ok(fetched) => own_commit(&dir, &fetched.base, claimed).await.map(|commit| commit.is_some()),
+        Err(error) if failure::classify(&error) == Failure::Permanent => {
+            let why = services.redactor.redact(&format!("{error:#}")).into_owned();
+            tracing::info!(why, "no commit of this run can be found");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = dir.remove().await {
+        tracing::warn!(%error, "the workspace could not be removed");
+    }
+    found
 }
 
 /// What people have to put in order in the repository before it can be worked on.
@@ -92,10 +124,18 @@ async fn directory(services: &Services, claimed: &Claimed) -> anyhow::Result<Wor
     .await?
 }
 
+/// Which branches are fetched.
+struct Wanted {
+    base: Option<BranchName>,
+    base_depth: u32,
+    agent_branch: Option<BranchName>,
+}
+
 async fn fetch(
     services: &Services,
     claimed: &Claimed,
     dir: &WorkspaceDir,
+    wanted: Wanted,
     cancel: &CancellationToken,
 ) -> anyhow::Result<FetchOutcome> {
     let token = services.git_token(claimed.route.repository.slug()).await?;
@@ -103,9 +143,9 @@ async fn fetch(
         url: claimed.route.repository.clone(),
         git_dir: dir.git_dir(),
         token,
-        base: claimed.route.base_branch.clone(),
-        agent_branch: Some(claimed.branch.clone()),
-        base_depth: 1,
+        base: wanted.base,
+        agent_branch: wanted.agent_branch,
+        base_depth: wanted.base_depth,
         agent_depth: AGENT_DEPTH,
     };
     let mut shown = 0;

@@ -305,7 +305,7 @@ impl Execution {
             Action::Lose(worker) => self.cut(worker, false, true),
             Action::CutOff(worker) => {
                 self.cut(worker, true, false);
-                self.shared.lock().two_writers = true;
+                self.shared.lock().cut_off = true;
             }
             Action::Drain(worker) => {
                 self.shared.lock().disturbances += 1;

@@ -23,7 +23,7 @@ impl Sim {
         let asked = outside.asked[&task];
         let marked = outside.memory.end_of(task).is_some();
         let seen = outside.memory.watermark.is_some_and(|seen| asked <= seen);
-        let holds = marked || seen || outside.is_withdrawn() || self.two_writers;
+        let holds = marked || seen || outside.is_withdrawn() || self.clobbered;
         self.check(holds, "acked before the ticket held the end", self.name(task));
     }
 
@@ -36,7 +36,7 @@ impl Sim {
     }
 
     /// Nothing is begun that a finished run has seen already, and nothing that was cancelled.
-    pub fn check_entry(&mut self, claimed: &Claimed) {
+    pub fn check_entry(&mut self, worker: usize, claimed: &Claimed) {
         if claimed.obsolete.is_some() {
             // It only goes on from what it has done itself.
             return;
@@ -45,15 +45,24 @@ impl Sim {
         let newest = claimed.ticket.newest_input();
         let covers = |ended: &Ended| asked <= ended.seen && newest <= ended.seen;
         let covered = self.outside.ended.iter().any(covers);
-        self.check(!covered || self.two_writers, "a run does what another has done", self.name(run));
+        // Who does not know that it was cut off may have read the ticket before another one wrote it.
+        let blurred = self.clobbered || self.broker.is_ghost(worker);
+        self.check(!covered || blurred, "a run does what another has done", self.name(run));
         let again = self.outside.ended.iter().any(|ended| ended.run == run);
-        self.check(!again || self.two_writers, "a run begins again after its end", self.name(run));
+        self.check(!again || blurred, "a run begins again after its end", self.name(run));
     }
 
     /// No effect after a cancel that the worker could hear.
     pub fn check_not_cancelled(&mut self, run: TaskId, label: &str) {
         let heard = self.ordered.is_some_and(|at| self.outside.asked[&run] <= at);
         self.check(!heard, "an effect after the cancel", format!("{label} of {}", self.name(run)));
+    }
+
+    /// The memory is replaced as a whole, so nobody may write it who has not read what it replaces.
+    pub fn check_write(&mut self, worker: usize) {
+        let fresh = self.last_read[worker].as_ref() == Some(&self.outside.memory);
+        self.clobbered |= !fresh && self.cut_off;
+        self.check(fresh || self.cut_off, "a memory was overwritten unread", format!("worker {worker}"));
     }
 
     /// Keeps the ends that are written to the ticket.
@@ -112,21 +121,21 @@ impl Sim {
         for Ended { run, end, seen } in &ended {
             let name = self.name(*run);
             let mark = self.outside.memory.end_of(*run).map(|mark| mark.end.clone());
-            let kept = mark.as_ref() == Some(end) || self.two_writers;
+            let kept = mark.as_ref() == Some(end) || self.clobbered;
             self.check(kept, "the end of a run was forgotten", format!("{name}: {end} became {mark:?}"));
             let raised = self.outside.memory.watermark.is_some_and(|watermark| watermark >= *seen);
-            self.check(raised || self.two_writers, "the watermark fell", name);
+            self.check(raised || self.clobbered, "the watermark fell", name);
             let (outcome, report) = (self.has_comment("outcome", *run), self.has_comment("report", *run));
             let right = if is_change(end) { report && !outcome } else { outcome || end == "superseded" };
             self.check(
-                right || self.two_writers,
+                right || self.clobbered || self.ghost_spoke,
                 "the ticket tells another end than its mark",
                 format!("{name}: {end}"),
             );
             let failed = self.has_comment("failure", *run);
             let failed = failed && self.broker.dead.iter().all(|(of, _)| of != run);
             self.check(
-                !failed || self.excused || self.two_writers,
+                !failed || self.excused || self.clobbered || self.ghost_spoke,
                 "a failure is told of a run that ended well",
                 name,
             );
@@ -140,5 +149,5 @@ impl Sim {
 
 /// Whether people or too many failures stopped what was asked for last.
 fn stopped_by(sim: &Sim) -> bool {
-    sim.outside.cancel.is_some() || !sim.broker.dead.is_empty() || sim.two_writers
+    sim.outside.cancel.is_some() || !sim.broker.dead.is_empty() || sim.clobbered
 }

@@ -155,7 +155,7 @@ impl SimWorld {
 
     fn enter(&self, claimed: &Claimed) -> Inside<'_> {
         let mut sim = self.shared.lock();
-        sim.check_entry(claimed);
+        sim.check_entry(self.worker, claimed);
         // Whom the broker has given up may not know it yet; there the fences at the effects hold.
         let active = |worker: &usize| sim.broker.holds(*worker);
         let alone = !sim.outside.at_work.iter().any(active) || !active(&self.worker);
@@ -210,15 +210,25 @@ impl World for SimWorld {
         let _inside = self.enter(claimed);
         let run = claimed.task.id;
         let blind = self.shared.lock().variant == Variant::NoFind;
+        let supersede = async |reason: &String| {
+            // `pipeline::supersede`.
+            let outcome = Outcome::Superseded { reason: reason.clone() };
+            let own = &claimed.ticket.own_comments;
+            report::close(self, &claimed.task.ticket, own, &outcome, run).await?;
+            anyhow::Ok(outcome)
+        };
+        // `workspace::has_pushed`: looks for a commit of this run where nothing else would be done.
+        if let Some(reason) = &claimed.obsolete
+            && !self.read("look", |sim| sim.outside.branch.contains(&run)).await?
+        {
+            return supersede(reason).await;
+        }
         // `workspace::prepare`: fetches the branch and looks for a commit of this run.
         let looked = self.read("fetch", |sim| (sim.outside.branch.len(), sim.outside.branch.contains(&run)));
         let (head, resumed) = looked.await?;
         if let (Some(reason), false) = (&claimed.obsolete, resumed) {
-            // `pipeline::obsolete`, then `report::close`.
-            let outcome = Outcome::Superseded { reason: reason.clone() };
-            let own = &claimed.ticket.own_comments;
-            report::close(self, &claimed.task.ticket, own, &outcome, run).await?;
-            return Ok(outcome);
+            // `pipeline::obsolete`.
+            return supersede(reason).await;
         }
         if !resumed {
             // `edit::write` and `check::run`.
@@ -272,18 +282,28 @@ impl World for SimWorld {
 #[async_trait]
 impl TicketStore for SimWorld {
     async fn read(&self, key: &TicketKey) -> anyhow::Result<Ticket> {
-        SimWorld::read(self, "read ticket", |sim| sim.ticket(key)).await
+        SimWorld::read(self, "read ticket", |sim| {
+            sim.last_read[self.worker] = Some(sim.outside.memory.clone());
+            sim.ticket(key)
+        })
+        .await
     }
 
     async fn memory(&self, _key: &TicketKey) -> anyhow::Result<TicketMemory> {
-        SimWorld::read(self, "read memory", |sim| sim.memory()).await
+        SimWorld::read(self, "read memory", |sim| {
+            sim.last_read[self.worker] = Some(sim.outside.memory.clone());
+            sim.memory()
+        })
+        .await
     }
 
     async fn write_memory(&self, _key: &TicketKey, memory: &TicketMemory) -> anyhow::Result<()> {
         // The cancel request has a place of its own.
         let memory = TicketMemory { cancel: None, ..memory.clone() };
         act(&self.shared, self.worker, "write memory", |sim| {
+            sim.check_write(self.worker);
             sim.note_ends(&memory);
+            sim.last_read[self.worker] = Some(memory.clone());
             sim.outside.memory = memory;
         })
         .await
@@ -350,6 +370,21 @@ struct TicketBoard<'world> {
 
 struct BoardError(anyhow::Error);
 
+impl TicketBoard<'_> {
+    async fn effect<T>(
+        &self,
+        label: &'static str,
+        effect: impl FnOnce(&mut Sim) -> T,
+    ) -> Result<T, BoardError> {
+        let SimWorld { shared, worker, .. } = self.world;
+        let done = act(shared, *worker, label, |sim| {
+            sim.ghost_spoke |= sim.broker.is_ghost(*worker);
+            effect(sim)
+        });
+        done.await.map_err(BoardError)
+    }
+}
+
 impl fmt::Display for BoardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -377,7 +412,7 @@ impl Board for TicketBoard<'_> {
             sim.outside.comments.push((id, self.marker.clone(), self.text.clone()));
             CommentId::from(id)
         };
-        act(&self.world.shared, self.world.worker, "create comment", create).await.map_err(BoardError)
+        self.effect("create comment", create).await
     }
 
     async fn update(&self, id: CommentId) -> Result<(), BoardError> {
@@ -387,12 +422,12 @@ impl Board for TicketBoard<'_> {
                 comment.2.clone_from(&self.text);
             });
         };
-        act(&self.world.shared, self.world.worker, "update comment", update).await.map_err(BoardError)
+        self.effect("update comment", update).await
     }
 
     async fn delete(&self, id: CommentId) -> Result<(), BoardError> {
         let delete = |sim: &mut Sim| sim.outside.comments.retain(|comment| CommentId::from(comment.0) != id);
-        act(&self.world.shared, self.world.worker, "delete comment", delete).await.map_err(BoardError)
+        self.effect("delete comment", delete).await
     }
 
     fn trouble(_error: &BoardError) -> Trouble {

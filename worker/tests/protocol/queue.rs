@@ -100,6 +100,11 @@ impl Broker {
         before != self.unnoticed.len()
     }
 
+    /// Whether the broker has given up a worker that does not know it yet.
+    pub fn is_ghost(&self, worker: usize) -> bool {
+        self.unnoticed.iter().any(|(of, _)| *of == worker)
+    }
+
     /// Whether a worker holds a task.
     pub fn holds(&self, worker: usize) -> bool {
         self.connections.values().any(|connection| connection.worker == worker && connection.held.is_some())

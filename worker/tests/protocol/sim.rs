@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
 use jiff::Timestamp;
-use jira_agent::domain::TaskId;
+use jira_agent::domain::{TaskId, TicketMemory};
 use tokio::time::Instant;
 
 use crate::outside::Outside;
@@ -53,8 +53,14 @@ pub struct Sim {
     pub deaths: u32,
     /// Everything that may have cost an attempt.
     pub disturbances: u32,
-    /// Whether a worker went on for a moment without knowing that the broker had given it up.
-    pub two_writers: bool,
+    /// Whether a worker was cut off that did not know it for a moment.
+    pub cut_off: bool,
+    /// Whether such a moment made a worker overwrite a memory that it had not read: the memory cannot be judged then.
+    pub clobbered: bool,
+    /// Whether a worker wrote a comment in such a moment: what the ticket tells cannot be judged then.
+    pub ghost_spoke: bool,
+    /// The memory as each worker last read it.
+    pub last_read: Vec<Option<TicketMemory>>,
     /// When a cancel was ordered.
     pub ordered: Option<Timestamp>,
     /// Whether a failure may have been told in the moment before its worker died.
@@ -80,7 +86,10 @@ impl Shared {
             violation: None,
             deaths: 0,
             disturbances: 0,
-            two_writers: false,
+            cut_off: false,
+            clobbered: false,
+            ghost_spoke: false,
+            last_read: vec![None; workers],
             ordered: None,
             excused: false,
             names: BTreeMap::new(),

@@ -48,9 +48,19 @@ impl RedisServer {
     }
 
     pub(super) async fn restart(&self) -> anyhow::Result<()> {
+        self.control("restart").await
+    }
+
+    /// SIGKILL, and a new server on the same files: it writes each change to disk before it answers.
+    pub(super) async fn kill(&self) -> anyhow::Result<()> {
+        self.control("kill").await?;
+        self.control("start").await
+    }
+
+    async fn control(&self, order: &str) -> anyhow::Result<()> {
         let mut command = tokio::process::Command::new(&self.control);
-        let status = tokio::time::timeout(RESTART, command.arg("restart").status()).await??;
-        ensure!(status.success(), "the server did not restart: {status}");
+        let status = tokio::time::timeout(RESTART, command.arg(order).status()).await??;
+        ensure!(status.success(), "`{} {order}` failed: {status}", self.control);
         Ok(())
     }
 
