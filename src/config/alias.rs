@@ -129,7 +129,8 @@ pub(super) fn settings(env: &BTreeMap<String, String>, choices: &Choices<'_>) ->
 }
 
 /// The address of Redis with the port, user and password that it lacks and that have variables of their own; `None` when
-/// there is nothing to add. Without an address they are for a server on this machine.
+/// there is nothing to add, or when the variables name another server: its password is not for this one. Without an address
+/// they are for a server on this machine.
 pub(super) fn complete_redis(
     env: &BTreeMap<String, String>,
     address: Option<&str>,
@@ -140,6 +141,14 @@ pub(super) fn complete_redis(
     // Where a service is called `redis`, Kubernetes sets REDIS_PORT to an address.
     let port = port.and_then(|part| Some((part.text.trim().parse::<u16>().ok()?, part.variable)));
     let mut url = Url::parse(&redis_url(address.unwrap_or("127.0.0.1"))).ok()?;
+    let named = ["REDIS_URL", "REDIS_HOST"].map(|name| with_file(env, name, "queue.url", unreadable));
+    if let Some(named) = named.into_iter().flatten().next() {
+        let named = Url::parse(&named.text).ok()?;
+        // Where it names a port too, that is a part of what it names.
+        if named.host() != url.host() || (named.port().is_some() && named.port() != url.port()) {
+            return None;
+        }
+    }
     let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let mut variables = Vec::new();
     if let Some((port, variable)) = port.filter(|_| url.port().is_none()) {

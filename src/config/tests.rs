@@ -445,7 +445,16 @@ mod usual_names {
         );
         assert_eq!(url(&[("REDIS_URL", "redis://:own@h"), password]), "redis://:own@h");
         let own = ("JIRA_AGENT__QUEUE__URL", "redis://own-host/3");
-        assert_eq!(url(&[("REDIS_URL", "x"), own, password]), "redis://:p%40s%2Fs%2541@own-host/3");
+        assert_eq!(
+            url(&[("JIRA_AGENT__QUEUE__KIND", "redis"), own, password]),
+            "redis://:p%40s%2Fs%2541@own-host/3"
+        );
+        let own_host = ("REDIS_HOST", "own-host");
+        assert_eq!(url(&[own_host, own, password]), "redis://:p%40s%2Fs%2541@own-host/3");
+        // A password is for the server that is named beside it, and for no other.
+        for other in [("REDIS_URL", "x"), host, ("REDIS_URL", "own-host:6380")] {
+            assert_eq!(url(&[other, own, password]), "redis://own-host/3", "{other:?}");
+        }
         let kind = ("JIRA_AGENT__QUEUE__KIND", "redis");
         assert_eq!(url(&[kind, password]), "redis://:p%40s%2Fs%2541@127.0.0.1");
         assert_eq!(url(&[password, ("AMQP_URL", "amqp://broker")]), "amqp://broker");

@@ -54,7 +54,11 @@ fn judge(facts: &ServerFacts) -> Vec<Finding> {
     }
     if !facts.writes_file {
         let fix = "set appendonly yes, and appendfsync always (everysec: up to a second of tasks is lost)";
-        findings.push(Finding::warning(AREA, "it keeps tasks in memory only: a restart loses them", fix));
+        let text = match facts.writes_snapshots {
+            true => "it saves tasks to its disk only now and then (RDB): a crash loses the newest",
+            false => "it keeps tasks in memory only: a restart loses them",
+        };
+        findings.push(Finding::warning(AREA, text, fix));
     }
     let policy = &facts.memory_policy;
     if !policy.is_empty() && policy != "noeviction" {
@@ -94,6 +98,7 @@ mod tests {
             is_cluster: false,
             is_replica: false,
             writes_file: true,
+            writes_snapshots: false,
             memory_limit: 0,
             memory_policy: "noeviction".to_owned(),
         }
@@ -119,6 +124,16 @@ mod tests {
         ] {
             assert_eq!(levels(&facts), [Level::Fine, Level::Warning], "{facts:?}");
         }
+    }
+
+    #[test]
+    fn only_a_server_without_any_file_is_said_to_have_its_memory_only() {
+        let text = |writes_snapshots| {
+            let facts = ServerFacts { writes_file: false, writes_snapshots, ..good() };
+            judge(&facts).remove(1).text
+        };
+        assert!(text(false).contains("in memory only"));
+        assert!(text(true).contains("RDB"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Connections to Redis: opened within a time-out, watched, opened anew when they are lost.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -9,7 +9,6 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
     PushKind, RedisError, RedisResult, ServerErrorKind, TlsCertificates,
 };
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +25,8 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     /// How long a lease lasts without a sign of life.
     pub(super) lease_time: Duration,
+    /// The same in milliseconds, as the scripts get it.
+    pub(super) lease_milliseconds: String,
     /// The scripts.
     pub(super) scripts: Scripts,
     /// Tasks on their way back to the queue.
@@ -57,8 +58,8 @@ impl Settings {
         // A connection's name has no spaces.
         let name = name.split_whitespace().collect::<Vec<_>>().join("-");
         let (timeout, lease_time) = (config.timeout, config.lease_timeout);
-        let returning = TaskTracker::new();
-        Ok(Self { client, name, timeout, lease_time, scripts: Scripts::new(), returning })
+        let (lease_milliseconds, returning) = (lease_time.as_millis().to_string(), TaskTracker::new());
+        Ok(Self { client, name, timeout, lease_time, lease_milliseconds, scripts: Scripts::new(), returning })
     }
 
     /// `host:port`, which is all of the address that an error may show.
@@ -69,10 +70,6 @@ impl Settings {
     /// The number of the database.
     pub(super) fn database(&self) -> i64 {
         self.client.get_connection_info().redis_settings().db()
-    }
-
-    pub(super) fn lease_milliseconds(&self) -> String {
-        self.lease_time.as_millis().to_string()
     }
 
     /// Opens a connection.
@@ -242,28 +239,34 @@ pub(super) struct Link {
     /// Where to.
     pub(super) settings: Arc<Settings>,
     line: Mutex<Option<Line>>,
+    /// Whoever has it opens the next one.
+    opening: tokio::sync::Mutex<()>,
 }
 
 impl Link {
     /// Over a connection that is open, or none yet.
     pub(super) fn new(settings: Arc<Settings>, line: Option<Line>) -> Self {
-        Self { settings, line: Mutex::new(line) }
+        Self { settings, line: Mutex::new(line), opening: tokio::sync::Mutex::default() }
     }
 
     /// The connection that is open now.
     pub(super) async fn line(&self) -> Result<Line, Failure> {
-        let mut kept = self.line.lock().await;
-        if let Some(line) = kept.as_ref().filter(|line| !line.lost.is_cancelled()) {
-            return Ok(line.clone());
+        let alive = || self.line_now().filter(|line| !line.lost.is_cancelled());
+        if let Some(line) = alive() {
+            return Ok(line);
+        }
+        let _opening = self.opening.lock().await;
+        if let Some(line) = alive() {
+            return Ok(line);
         }
         let line = self.settings.open().await?;
-        *kept = Some(line.clone());
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.clone());
         Ok(line)
     }
 
-    /// The connection that was opened last, which may be lost; `None` while one is being opened.
+    /// The connection that was opened last, which may be lost.
     pub(super) fn line_now(&self) -> Option<Line> {
-        self.line.try_lock().ok()?.clone()
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for something, and waits for it no longer than `limit` beyond a connect.
@@ -285,8 +288,8 @@ impl Link {
     }
 
     /// Lets go of the connection.
-    pub(super) async fn close(&self) {
-        *self.line.lock().await = None;
+    pub(super) fn close(&self) {
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Consuming, one delivery at a time: one script takes a task and its lease. While there is nothing to take, a connection
 //! of its own waits on the list, so that a plain `RPUSH` by anybody is seen at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,17 +16,19 @@ use ulid::Ulid;
 
 use super::connection::{Failure, Line, Link, Settings, within};
 use super::envelope::Envelope;
-use super::hold::{Claim, Grip, Keeper, give_back};
+use super::hold::{Claim, Held, Keeper, give_back_unseen};
 use super::keys;
-use super::scripts::run;
+use super::look::{INTERVAL, keep_looking, look};
+use super::scripts::call;
 use super::settle::RedisSettle;
 use crate::queue::tiers::Tiers;
 use crate::queue::{Consumer, Delivery, QueueError};
 
-/// How often at most a busy consumer looks for due tasks and expired leases; an idle one does whenever it has waited.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest wait on an empty list.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+
+/// In the order that `take.lua` expects.
+const KEYS: [&str; 4] = [keys::READY, keys::PROCESSING, keys::LEASES, keys::DELAYED];
 
 /// The consumer's connections and what a delivery needs of them.
 struct Subscription {
@@ -35,8 +37,8 @@ struct Subscription {
     first: Line,
     /// The connection that waits.
     waiter: Line,
-    tiers: Tiers,
-    swept: Mutex<Option<Instant>>,
+    tiers: Arc<Tiers>,
+    keeper: Arc<Keeper>,
     stopping: CancellationToken,
     /// Cancelled when the consumer is dropped: what is held goes back.
     gone: CancellationToken,
@@ -51,8 +53,7 @@ pub(super) struct RedisConsumer {
 }
 
 struct Taken {
-    keeper: Arc<Keeper>,
-    grip: Grip,
+    held: Arc<Held>,
     envelope: Envelope,
 }
 
@@ -62,19 +63,16 @@ pub(super) async fn subscribe(settings: Arc<Settings>, tiers: Tiers) -> Result<R
     let (first, waiter) = opened.map_err(|failure| settings.error(failure))?;
     let link = Arc::new(Link::new(settings.clone(), Some(first.clone())));
     // Whether the lists are there to be used shows now and not in the first wait.
-    let look = link.ask(settings.timeout, async |mut connection| {
+    let usable = link.ask(settings.timeout, async |mut connection| {
         redis::cmd("LLEN").arg(keys::READY).query_async::<i64>(&mut connection).await
     });
-    look.await.map_err(|failure| settings.error(failure))?;
-    let subscription = Arc::new(Subscription {
-        link,
-        first,
-        waiter,
-        tiers,
-        swept: Mutex::default(),
-        stopping: CancellationToken::new(),
-        gone: CancellationToken::new(),
-    });
+    usable.await.map_err(|failure| settings.error(failure))?;
+    look(&link).await.map_err(|failure| settings.error(failure))?;
+    let (keeper, gone) = (Keeper::new(link.clone()), CancellationToken::new());
+    keeper.start(gone.clone());
+    tokio::spawn(keep_looking(link.clone(), gone.clone()));
+    let (tiers, stopping) = (Arc::new(tiers), CancellationToken::new());
+    let subscription = Arc::new(Subscription { link, first, waiter, tiers, keeper, stopping, gone });
     Ok(RedisConsumer { subscription, turn: Arc::new(Semaphore::new(1)), taking: None })
 }
 
@@ -88,23 +86,23 @@ enum Found {
 impl Subscription {
     /// Waits for a task. `None`: the consumer stops, or a connection is gone.
     async fn take(self: Arc<Self>) -> Option<Taken> {
-        let mut has_waited = false;
+        let mut may_be_due = false;
         while !self.stopping.is_cancelled() && !self.gone.is_cancelled() {
-            let due = match self.try_take(has_waited).await {
+            let due = match self.try_take(may_be_due).await {
                 Ok(Found::Task(taken)) => return Some(*taken),
-                Ok(Found::Nothing(due)) => due.unwrap_or(SWEEP_INTERVAL),
+                Ok(Found::Nothing(due)) => due.filter(|due| *due < INTERVAL),
                 Err(failure) => {
                     tracing::warn!(error = failure.text(), "no task could be taken");
                     return None;
                 }
             };
-            has_waited = true;
+            may_be_due = due.is_some();
             // Cancel-safe: waiting takes nothing off the list.
             tokio::select! {
                 () = self.stopping.cancelled() => return None,
                 () = self.gone.cancelled() => return None,
                 () = self.first.lost.cancelled() => return None,
-                waited = self.wait(due.clamp(SHORTEST_WAIT, SWEEP_INTERVAL)) => {
+                waited = self.wait(due.unwrap_or(INTERVAL).max(SHORTEST_WAIT)) => {
                     if let Err(failure) = waited {
                         tracing::info!(error = failure.text(), "the connection that waits for tasks is gone");
                         return None;
@@ -126,67 +124,39 @@ impl Subscription {
     }
 
     /// Takes the next task, if there is one.
-    async fn try_take(self: &Arc<Self>, has_waited: bool) -> Result<Found, Failure> {
+    async fn try_take(&self, may_be_due: bool) -> Result<Found, Failure> {
+        if may_be_due {
+            look(&self.link).await?;
+        }
         let settings = &self.link.settings;
-        let (owner, fresh_id) = (Ulid::generate().to_string(), Ulid::generate().to_string());
-        let milliseconds = settings.lease_milliseconds();
-        let sweep = if has_waited || self.is_time_to_sweep() { "1" } else { "0" };
-        let arguments = [owner.as_bytes(), milliseconds.as_bytes(), fresh_id.as_bytes(), sweep.as_bytes()];
+        let owner = Ulid::generate().to_string();
+        let arguments = [owner.as_bytes(), settings.lease_milliseconds.as_bytes()];
         let asked = Instant::now();
         let answer = self.link.ask(settings.timeout, async |mut connection| {
-            run::<Vec<Value>>(&settings.scripts.take, &mut connection, &[], &arguments).await
+            call::<Value>(&settings.scripts.take, &mut connection, &KEYS, &arguments).await
         });
-        let answer = match answer.await {
-            Ok(answer) => answer,
+        match answer.await {
+            Ok(Value::BulkString(item)) => Ok(Found::Task(Box::new(self.hold(item.into(), &owner, asked)))),
+            Ok(Value::Int(due)) => Ok(Found::Nothing(u64::try_from(due).ok().map(Duration::from_millis))),
+            Ok(_) => Ok(Found::Nothing(None)),
             Err(failure) => {
                 // The task may have been taken although we do not know which.
-                let (link, until) = (self.link.clone(), asked + 2 * settings.lease_time);
-                let returning = settings.returning.token();
-                tokio::spawn(async move {
-                    give_back(&link, &owner, until).await;
-                    drop(returning);
-                });
-                return Err(failure);
+                tokio::spawn(give_back_unseen(self.link.clone(), owner, asked));
+                Err(failure)
             }
-        };
-        let mut answer = answer.into_iter();
-        match (answer.next(), answer.next()) {
-            (Some(Value::BulkString(item)), _) => {
-                Ok(Found::Task(Box::new(self.hold(item.into(), owner, asked))))
-            }
-            (_, Some(Value::Int(due))) => {
-                Ok(Found::Nothing(u64::try_from(due).ok().map(Duration::from_millis)))
-            }
-            _ => Ok(Found::Nothing(None)),
         }
     }
 
-    fn hold(&self, item: Bytes, owner: String, asked: Instant) -> Taken {
+    fn hold(&self, item: Bytes, owner: &str, asked: Instant) -> Taken {
         let envelope = Envelope::open(&item);
-        let claim = Claim { id: envelope.id.clone().unwrap_or_default(), owner, item };
-        let (keeper, grip) = Keeper::start(self.link.clone(), Some(claim), asked, self.gone.clone());
-        Taken { keeper, grip, envelope }
-    }
-
-    fn is_time_to_sweep(&self) -> bool {
-        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = swept.is_none_or(|at| at.elapsed() >= SWEEP_INTERVAL);
-        if is_time {
-            *swept = Some(Instant::now());
-        }
-        is_time
+        let claim = Claim::new(envelope.id.as_deref().unwrap_or_default(), owner, item);
+        Taken { held: self.keeper.hold(Some(claim), asked), envelope }
     }
 
     fn deliver(&self, taken: Taken, turn: OwnedSemaphorePermit) -> Delivery {
-        let Taken { keeper, grip, envelope } = taken;
+        let Taken { held, envelope } = taken;
         let info = envelope.header.info();
-        let settle = RedisSettle {
-            keeper,
-            grip: Some(grip),
-            header: envelope.header,
-            tiers: self.tiers.clone(),
-            _turn: turn,
-        };
+        let settle = RedisSettle { held, header: envelope.header, tiers: self.tiers.clone(), _turn: turn };
         Delivery::new(envelope.body, info, Box::new(settle))
     }
 }
@@ -214,11 +184,11 @@ impl Consumer for RedisConsumer {
         self.subscription.stopping.cancel();
         // What was taken but not yet asked for goes back without counting.
         if let Some(taking) = self.taking.take()
-            && let Some(Taken { keeper, grip, .. }) = taking.await
+            && let Some(Taken { held, .. }) = taking.await
+            && let Some(returning) = held.give_back()
         {
-            drop(grip);
             let limit = self.subscription.link.settings.timeout;
-            if tokio::time::timeout(limit, keeper.over.cancelled()).await.is_err() {
+            if tokio::time::timeout(limit, returning).await.is_err() {
                 tracing::warn!("a task was not given back yet; its lease ends by itself");
             }
         }
@@ -232,7 +202,7 @@ impl Drop for RedisConsumer {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // It ends soon, and what it may have taken goes back.
-            runtime.spawn(taking);
+            runtime.spawn(async move { taking.await.map(|taken| taken.held.give_back()) });
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::connection::Link;
 use super::envelope::Envelope;
 use super::keys;
-use super::scripts::run;
+use super::scripts::call;
 use crate::queue::{DeadLetter, QueueError};
 
 /// How many letters are read at once.
@@ -70,7 +70,7 @@ async fn bury(link: &Link, onward: &[u8], letters: &[Bytes]) -> Result<bool, Que
     let mut arguments = vec![onward];
     arguments.extend(letters.iter().map(Bytes::as_ref));
     let buried = link.ask(settings.timeout, async |mut connection| {
-        run::<i64>(&settings.scripts.bury, &mut connection, &[], &arguments).await
+        call::<i64>(&settings.scripts.bury, &mut connection, &[keys::DEAD, keys::READY], &arguments).await
     });
     Ok(buried.await.map_err(|failure| settings.error(failure))? > 0)
 }

@@ -20,7 +20,7 @@ const REASON_LIMIT: usize = 1024;
 
 /// What an item carries besides its body.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Header {
     /// The task's id.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,9 +52,26 @@ pub(super) struct Header {
     #[serde(skip_serializing_if = "Option::is_none")]
     died_at: Option<Timestamp>,
     /// What a later version writes.
-    #[serde(flatten)]
+    #[serde(skip)]
     more: Map<String, Value>,
 }
+
+/// The names of the fields above.
+const FIELDS: [&str; 13] = [
+    "task",
+    "attempt",
+    "waits",
+    "crashes",
+    "returns",
+    "redelivered",
+    "turn",
+    "first_published",
+    "reason",
+    "traceparent",
+    "replayed_by",
+    "step",
+    "died_at",
+];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(number: &u32) -> bool {
@@ -93,7 +110,7 @@ impl Envelope {
         let rest = rest.strip_prefix(b" ")?;
         let line = rest.iter().position(|byte| *byte == b'\n')?;
         let id = std::str::from_utf8(id).ok()?.to_owned();
-        let header = serde_json::from_slice(&rest[..line]).unwrap_or_else(|error| {
+        let header = Header::read(&rest[..line]).unwrap_or_else(|error| {
             tracing::warn!(%error, "a task's header cannot be read and counts as empty");
             Header::default()
         });
@@ -116,6 +133,26 @@ impl Envelope {
 }
 
 impl Header {
+    /// Reads it at one go, and only what a later version wrote field by field.
+    fn read(text: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(text).or_else(|_| {
+            let mut more: Map<String, Value> = serde_json::from_slice(text)?;
+            let known = FIELDS.into_iter().filter_map(|name| more.remove_entry(name)).collect();
+            Ok(Self { more, ..serde_json::from_value(Value::Object(known))? })
+        })
+    }
+
+    fn write(&self) -> serde_json::Result<Vec<u8>> {
+        if self.more.is_empty() {
+            return serde_json::to_vec(self);
+        }
+        let Value::Object(mut all) = serde_json::to_value(self)? else {
+            return serde_json::to_vec(&self.more);
+        };
+        all.extend(self.more.clone());
+        serde_json::to_vec(&all)
+    }
+
     /// Of a task's first publish.
     pub(super) fn first(task: String) -> Self {
         Self { task: Some(task), first_published: Some(Timestamp::now()), ..Self::default() }
@@ -186,7 +223,7 @@ impl Header {
     /// A new item.
     pub(super) fn seal(&self, body: &[u8]) -> Vec<u8> {
         // Texts, numbers and maps with string keys always serialise.
-        let header = serde_json::to_vec(self).unwrap_or_else(|_| b"{}".to_vec());
+        let header = self.write().unwrap_or_else(|_| b"{}".to_vec());
         let id = Ulid::generate().to_string();
         [MARK, id.as_bytes(), b" ", &header, b"\n", body].concat()
     }
@@ -229,13 +266,31 @@ mod tests {
 
     #[test]
     fn a_task_that_goes_back_keeps_what_a_later_version_wrote() {
-        let header: Header =
-            serde_json::from_str(r#"{"returns":2,"redelivered":true,"colour":"red"}"#).unwrap();
+        let header = Header::read(br#"{"returns":2,"redelivered":true,"colour":"red"}"#).unwrap();
+        assert_eq!((header.returns, header.redelivered), (2, true));
         let onward = header.onward(Counters { attempt: 2, waits: 0, crashes: 1 }, "busy");
-        let text = serde_json::to_value(&onward).unwrap();
+        let text: Value = serde_json::from_slice(&onward.write().unwrap()).unwrap();
         assert_eq!((text["colour"].as_str(), text.get("returns")), (Some("red"), None));
         let info = onward.info();
         assert_eq!((info.attempt, info.crashes, info.redelivered), (2, 1, false));
+    }
+
+    #[test]
+    fn every_field_is_known_by_its_name() {
+        let text = FIELDS.map(|name| match name {
+            "task" | "reason" | "traceparent" | "replayed_by" | "step" => format!("\"{name}\":\"x\""),
+            "first_published" | "died_at" => format!("\"{name}\":\"2026-01-02T03:04:05Z\""),
+            "redelivered" => format!("\"{name}\":true"),
+            _ => format!("\"{name}\":7"),
+        });
+        let text = format!("{{{}}}", text.join(","));
+        let header = Header::read(text.as_bytes()).unwrap();
+        assert!(header.more.is_empty());
+        let written: Map<String, Value> = serde_json::from_slice(&header.write().unwrap()).unwrap();
+        assert_eq!(written.len(), FIELDS.len());
+        let with_more = text.replacen('{', "{\"colour\":\"red\",", 1);
+        let more = Map::from_iter([("colour".to_owned(), "red".into())]);
+        assert_eq!(Header::read(with_more.as_bytes()).unwrap(), Header { more, ..header });
     }
 
     #[test]

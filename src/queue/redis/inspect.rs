@@ -19,6 +19,8 @@ pub struct ServerFacts {
     pub is_replica: bool,
     /// Whether it writes every change to a file (AOF).
     pub writes_file: bool,
+    /// Whether it writes a picture of everything to a file now and then (RDB).
+    pub writes_snapshots: bool,
     /// Its memory limit in bytes; 0: none.
     pub memory_limit: u64,
     /// What it does at the limit, e.g. `noeviction`.
@@ -40,6 +42,8 @@ impl ServerFacts {
             is_cluster: field("redis_mode") == "cluster" || field("server_mode") == "cluster",
             is_replica: field("role") == "slave",
             writes_file: field("aof_enabled") == "1",
+            // One that it has written already; when it is to write them it tells only whom it trusts.
+            writes_snapshots: field("rdb_saves").parse().is_ok_and(|saves: u64| saves > 0),
             memory_limit: field("maxmemory").parse().unwrap_or_default(),
             memory_policy: field("maxmemory_policy"),
         }
@@ -58,7 +62,18 @@ pub(super) async fn inspect(link: &Link) -> Result<ServerFacts, QueueError> {
     let info = link.ask(settings.timeout, async |mut connection| {
         redis::cmd("INFO").query_async::<String>(&mut connection).await
     });
-    let facts = ServerFacts::read(&info.await.map_err(|failure| settings.error(failure))?);
+    let mut facts = ServerFacts::read(&info.await.map_err(|failure| settings.error(failure))?);
+    let schedule = link.ask(settings.timeout, async |mut connection| {
+        redis::cmd("CONFIG")
+            .arg("GET")
+            .arg("save")
+            .query_async::<Vec<(String, String)>>(&mut connection)
+            .await
+    });
+    // The least rights do not include this one.
+    if let Ok(schedule) = schedule.await {
+        facts.writes_snapshots = schedule.iter().any(|(_, times)| !times.is_empty());
+    }
     if facts.is_cluster || facts.is_replica {
         return Ok(facts);
     }
@@ -105,5 +120,7 @@ mod tests {
     fn what_is_not_said_is_nothing_bad() {
         let facts = ServerFacts::read("");
         assert_eq!((facts.major(), facts.memory_limit, facts.is_replica), (0, 0, false));
+        assert!(!facts.writes_file && !facts.writes_snapshots);
+        assert!(ServerFacts::read("rdb_saves:2\r\n").writes_snapshots);
     }
 }

@@ -10,7 +10,7 @@ pub const READY: &str = "jira_ticket_queue";
 pub const PROCESSING: &str = "jira_ticket_queue:processing";
 /// Hash: an item's id and its owner → deadline, in milliseconds of the server's clock.
 pub const LEASES: &str = "jira_ticket_queue:leases";
-/// Sorted set: tasks that wait for another attempt, by the time when they are due.
+/// Sorted set: tasks that wait for another attempt, by the time when they are due, in microseconds of the server's clock.
 pub const DELAYED: &str = "jira_ticket_queue:delayed";
 /// List: an entry for each delayed task, so that `LLEN` counts them.
 pub const WAITING: &str = "jira_ticket_queue:waiting";
@@ -19,8 +19,8 @@ pub const DEAD: &str = "jira_ticket_queue:dead";
 /// Stream: the newest events of runs.
 pub const EVENTS: &str = "jira_ticket_queue:events";
 
-/// The keys that every script gets, in the order that `common.lua` expects.
-pub(super) const SHARED: [&str; 6] = [READY, PROCESSING, LEASES, DELAYED, WAITING, DEAD];
+/// Text: when somebody last looked for leases that have expired, in milliseconds of the server's clock.
+pub const LOOKED: &str = "jira_ticket_queue:looked";
 
 /// What `doctor` writes and deletes again.
 pub(super) const PROBE: &str = "jira_ticket_queue:probe:";
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_key_begins_with_the_list_so_that_one_pattern_allows_all() {
-        for key in [PROCESSING, LEASES, DELAYED, WAITING, DEAD, EVENTS, PROBE, &orders(3)] {
+        for key in [PROCESSING, LEASES, DELAYED, WAITING, DEAD, EVENTS, LOOKED, PROBE, &orders(3)] {
             assert!(key.starts_with(READY), "{key}");
         }
     }

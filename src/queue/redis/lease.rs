@@ -5,98 +5,93 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use ulid::Ulid;
 
-use super::connection::{Failure, Link};
-use super::hold::{Grip, Keeper};
+use super::connection::Link;
+use super::hold::{Held, Keeper, Ticket};
 use super::keys;
+use super::scripts::call;
 use crate::queue::{Hold, Lease, LeaseKey, LeaseOutcome, QueueError};
 
-/// Tries to take the lease, to be kept together with what the keeper keeps.
-pub(super) async fn take(keeper: &Arc<Keeper>, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
-    let Some((name, token)) = claim(&keeper.link, key).await? else {
-        return Ok(LeaseOutcome::Held);
-    };
-    let lost = keeper.add_ticket(name.clone(), token.clone());
-    let hold = RedisHold { keeper: keeper.clone(), name, token, grip: None, released: false };
-    Ok(LeaseOutcome::Granted(Lease::new(key.clone(), lost, Box::new(hold))))
+/// Tries to take the lease, to be kept together with a delivery.
+pub(super) async fn take(held: &Arc<Held>, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
+    let hold = RedisHold::new(held.clone(), key);
+    claim(hold, key).await
 }
 
 /// Tries to take the lease alone.
 pub(super) async fn take_alone(link: Arc<Link>, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
-    let asked = Instant::now();
-    let Some((name, token)) = claim(&link, key).await? else {
-        return Ok(LeaseOutcome::Held);
-    };
-    let (keeper, grip) = Keeper::start(link, None, asked, CancellationToken::new());
-    let lost = keeper.add_ticket(name.clone(), token.clone());
-    let hold = RedisHold { keeper, name, token, grip: Some(grip), released: false };
-    Ok(LeaseOutcome::Granted(Lease::new(key.clone(), lost, Box::new(hold))))
+    let gone = CancellationToken::new();
+    let keeper = Keeper::new(link);
+    keeper.start(gone.clone());
+    let mut hold = RedisHold::new(keeper.hold(None, Instant::now()), key);
+    hold.alone = Some(gone.drop_guard());
+    claim(hold, key).await
 }
 
 /// Writes the key, unless there is one. <https://redis.io/docs/latest/commands/set/>
-async fn claim(link: &Link, key: &LeaseKey) -> Result<Option<(String, String)>, QueueError> {
-    let (name, token) = (keys::lease(key), Ulid::generate().to_string());
+async fn claim(mut hold: RedisHold, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
+    let settings = &hold.held.link().settings;
+    let asked = Instant::now();
     let mut set = redis::cmd("SET");
-    set.arg(&name).arg(&token).arg("NX").arg("PX").arg(link.settings.lease_milliseconds());
-    let settings = &link.settings;
-    let answer = link.ask(settings.timeout, async |mut connection| {
+    set.arg(&hold.ticket.key).arg(&hold.ticket.token).arg("NX").arg("PX").arg(&settings.lease_milliseconds);
+    let answer = hold.held.link().ask(settings.timeout, async |mut connection| {
         set.query_async::<Option<String>>(&mut connection).await
     });
-    match answer.await {
-        Ok(answer) => Ok(answer.map(|_| (name, token))),
-        Err(failure) => {
-            // It may have been written although we do not know.
-            release(link, &name, &token).await;
-            Err(settings.error(failure))
-        }
+    // Without an answer it may have been written although we do not know: the hold gives it back.
+    if answer.await.map_err(|failure| settings.error(failure))?.is_none() {
+        hold.may_be_ours = false;
+        return Ok(LeaseOutcome::Held);
     }
+    hold.held.add_ticket(hold.ticket.clone(), asked);
+    Ok(LeaseOutcome::Granted(Lease::new(key.clone(), hold.held.lost.clone(), Box::new(hold))))
 }
 
-async fn release(link: &Link, name: &str, token: &str) {
+async fn release(link: &Link, ticket: &Ticket) {
     let settings = &link.settings;
     let released = link.ask(settings.timeout, async |mut connection| {
-        settings.scripts.release.key(name).arg(token).invoke_async::<i64>(&mut connection).await
+        let (keys, arguments) = ([ticket.key.as_str()], [ticket.token.as_bytes()]);
+        call::<i64>(&settings.scripts.release, &mut connection, &keys, &arguments).await
     });
     if let Err(failure) = released.await {
-        report(name, &failure);
+        let error = failure.text();
+        tracing::warn!(lease = ticket.key, error, "the lease was not given back; it ends by itself");
     }
 }
 
-fn report(name: &str, failure: &Failure) {
-    tracing::warn!(lease = name, error = failure.text(), "the lease was not given back; it ends by itself");
+/// Made before the lease is asked for, so that one which is not waited for is given back too.
+struct RedisHold {
+    held: Arc<Held>,
+    ticket: Arc<Ticket>,
+    /// Whether it has to be given back.
+    may_be_ours: bool,
+    /// Ends the keeper of a lease that is kept alone.
+    alone: Option<DropGuard>,
 }
 
-struct RedisHold {
-    keeper: Arc<Keeper>,
-    name: String,
-    token: String,
-    /// Of a lease that is kept alone.
-    grip: Option<Grip>,
-    released: bool,
+impl RedisHold {
+    fn new(held: Arc<Held>, key: &LeaseKey) -> Self {
+        let ticket = Arc::new(Ticket { key: keys::lease(key), token: Ulid::generate().to_string() });
+        Self { held, ticket, may_be_ours: true, alone: None }
+    }
 }
 
 #[async_trait]
 impl Hold for RedisHold {
     async fn release(mut self: Box<Self>) {
-        self.released = true;
-        self.keeper.remove_ticket(&self.token);
-        release(&self.keeper.link, &self.name, &self.token).await;
+        self.held.remove_ticket(&self.ticket);
+        release(self.held.link(), &self.ticket).await;
+        self.may_be_ours = false;
     }
 }
 
 impl Drop for RedisHold {
     fn drop(&mut self) {
-        self.keeper.remove_ticket(&self.token);
-        if let Some(grip) = self.grip.take() {
-            grip.settled();
-        }
-        if !self.released
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let (keeper, name, token) = (self.keeper.clone(), self.name.clone(), self.token.clone());
-            runtime.spawn(async move { release(&keeper.link, &name, &token).await });
+        if self.may_be_ours {
+            self.held.remove_ticket(&self.ticket);
+            let (held, ticket) = (self.held.clone(), self.ticket.clone());
+            self.held.spawn(async move { release(held.link(), &ticket).await });
         }
     }
 }

@@ -8,9 +8,9 @@
 //! | ready | processing, with a lease | `take.lua`, by a worker |
 //! | processing | gone | `LREM` of the held item, by its holder |
 //! | processing | ready, delayed, dead | `settle.lua`, by the holder of the lease |
-//! | processing | ready, a death counted | `sweep` in `common.lua`, when the lease has expired, by any worker or publisher |
+//! | processing | ready, a death counted | `look.lua`, when the lease has expired, by any worker or publisher |
 //! | processing | ready, no death counted | `give_back.lua`, by a holder that lives |
-//! | delayed | ready | `move_due` in `common.lua`, when it is due, by any worker or publisher |
+//! | delayed | ready | `look.lua`, when it is due, by any worker or publisher |
 //! | dead | ready, gone | `bury.lua`, by people |
 //!
 //! What is confirmed is as safe as the server's `appendfsync` makes it: with `always` nothing is lost when it dies.
@@ -24,6 +24,7 @@ mod hold;
 mod inspect;
 pub mod keys;
 mod lease;
+mod look;
 mod scripts;
 mod settle;
 
@@ -35,6 +36,7 @@ use async_trait::async_trait;
 use self::connection::{Failure, Link, Settings};
 use self::envelope::Header;
 pub use self::inspect::ServerFacts;
+use self::look::Looked;
 use super::tiers::Tiers;
 use super::{
     Backlog, Consumer, DeadLetter, EventStream, LeaseKey, LeaseOutcome, OrderStream, QueueError, TaskQueue,
@@ -47,6 +49,7 @@ pub struct Redis {
     settings: Arc<Settings>,
     /// For everything but consuming, following and leases.
     link: Link,
+    looked: Looked,
     tiers: Tiers,
 }
 
@@ -65,7 +68,7 @@ impl Redis {
     pub async fn connect(config: &QueueConfig, connection_name: &str) -> Result<Self, QueueError> {
         let settings = Arc::new(Settings::read(config, connection_name).await?);
         let link = Link::new(settings.clone(), None);
-        Ok(Self { settings, link, tiers: Tiers::new(&config.retry_delays) })
+        Ok(Self { settings, link, looked: Looked::default(), tiers: Tiers::new(&config.retry_delays) })
     }
 
     /// What the server says about itself; and tries every right that a worker needs, on keys that nothing else uses.
@@ -76,29 +79,31 @@ impl Redis {
         inspect::inspect(&self.link).await
     }
 
-    async fn push(&self, item: &[u8]) -> Result<(), Failure> {
-        let settings = &self.settings;
-        let milliseconds = settings.lease_milliseconds();
-        let arguments = [item, milliseconds.as_bytes()];
-        let publish = self.link.ask(settings.timeout, async |mut connection| {
-            scripts::run::<i64>(&settings.scripts.publish, &mut connection, &[], &arguments).await
-        });
-        publish.await.map(drop)
+    /// Puts a task on the list as an item of its own: one that may be there already although we do not know gets no equal.
+    async fn push(&self, header: &Header, body: &[u8]) -> Result<(), Failure> {
+        let mut push = redis::cmd("RPUSH");
+        push.arg(keys::READY).arg(header.seal(body));
+        let limit = self.settings.timeout;
+        let pushed =
+            self.link.ask(limit, async |mut connection| push.query_async::<i64>(&mut connection).await);
+        pushed.await.map(drop)
     }
 }
 
 #[async_trait]
 impl TaskQueue for Redis {
     async fn publish(&self, task: &Task) -> Result<(), QueueError> {
-        let item = Header::first(task.id.to_string()).seal(&task.to_json());
-        let pushed = match self.push(&item).await {
+        let (header, body) = (Header::first(task.id.to_string()), task.to_json());
+        let pushed = match self.push(&header, &body).await {
             Err(Failure::Lost(why)) => {
                 tracing::info!(error = why, "the publishing connection was lost; connecting again");
-                self.push(&item).await
+                self.push(&header, &body).await
             }
             pushed => pushed,
         };
-        pushed.map_err(|failure| self.settings.error(failure))
+        pushed.map_err(|failure| self.settings.error(failure))?;
+        self.looked.now_and_then(&self.link).await;
+        Ok(())
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumer>, QueueError> {
@@ -153,6 +158,6 @@ impl TaskQueue for Redis {
         // What was not settled is on its way back; should it not get there, its lease ends by itself.
         self.settings.returning.close();
         let _ = tokio::time::timeout(self.settings.timeout, self.settings.returning.wait()).await;
-        self.link.close().await;
+        self.link.close();
     }
 }

@@ -1,14 +1,13 @@
-//! The scripts: each is one step that Redis takes whole or not at all.
+//! The scripts: each is one step that Redis takes whole or not at all. Those that every task goes through are short and define
+//! no functions, for Redis runs all of a script each time.
 //! <https://redis.io/docs/latest/develop/programmability/eval-intro/>
 
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisResult, Script};
 
-use super::keys;
-
 macro_rules! script {
-    ($file:literal) => {
-        Script::new(concat!(include_str!("scripts/common.lua"), include_str!(concat!("scripts/", $file))))
+    ($($file:literal),+) => {
+        Script::new(concat!($(include_str!(concat!("scripts/", $file))),+))
     };
 }
 
@@ -16,11 +15,11 @@ macro_rules! script {
 pub(super) struct Scripts {
     pub(super) take: Script,
     pub(super) settle: Script,
-    pub(super) give_back: Script,
     pub(super) renew: Script,
-    pub(super) publish: Script,
-    pub(super) bury: Script,
     pub(super) release: Script,
+    pub(super) look: Script,
+    pub(super) give_back: Script,
+    pub(super) bury: Script,
     pub(super) probe: Script,
 }
 
@@ -29,29 +28,26 @@ impl Scripts {
         Self {
             take: script!("take.lua"),
             settle: script!("settle.lua"),
-            give_back: script!("give_back.lua"),
             renew: script!("renew.lua"),
-            publish: script!("publish.lua"),
+            release: script!("release.lua"),
+            look: script!("common.lua", "look.lua"),
+            give_back: script!("common.lua", "give_back.lua"),
             bury: script!("bury.lua"),
-            release: Script::new(include_str!("scripts/release.lua")),
-            probe: Script::new(include_str!("scripts/probe.lua")),
+            probe: script!("probe.lua"),
         }
     }
 }
 
-/// Runs a script that begins with `common.lua`; `more` are keys after the shared ones.
-pub(super) async fn run<T: FromRedisValue>(
+/// Runs a script on these keys.
+pub(super) async fn call<T: FromRedisValue>(
     script: &Script,
     connection: &mut MultiplexedConnection,
-    more: &[String],
+    keys: &[&str],
     arguments: &[&[u8]],
 ) -> RedisResult<T> {
     let mut invocation = script.prepare_invoke();
-    for key in keys::SHARED {
-        invocation.key(key);
-    }
-    for key in more {
-        invocation.key(key);
+    for key in keys {
+        invocation.key(*key);
     }
     for argument in arguments {
         invocation.arg(*argument);

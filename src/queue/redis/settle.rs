@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Failure, Link};
 use super::envelope::Header;
-use super::hold::{Claim, Grip, Keeper};
+use super::hold::{Claim, Held};
 use super::keys;
 use super::lease;
-use super::scripts::run;
+use super::scripts::call;
 use crate::domain::Task;
 use crate::queue::tiers::Tiers;
 use crate::queue::{Death, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retry, Settle, Settled};
@@ -24,15 +24,23 @@ use crate::queue::{Death, DeliveryInfo, LeaseKey, LeaseOutcome, QueueError, Retr
 /// Between two tries to reach Redis.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
-/// The queue's side of one delivery.
+/// In the order that `settle.lua` expects.
+const KEYS: [&str; 6] =
+    [keys::PROCESSING, keys::LEASES, keys::READY, keys::DELAYED, keys::WAITING, keys::DEAD];
+
+/// The queue's side of one delivery. What is not settled when it is dropped goes back.
 pub(super) struct RedisSettle {
-    pub(super) keeper: Arc<Keeper>,
-    /// Taken when the delivery is settled.
-    pub(super) grip: Option<Grip>,
+    pub(super) held: Arc<Held>,
     pub(super) header: Header,
-    pub(super) tiers: Tiers,
+    pub(super) tiers: Arc<Tiers>,
     /// The consumer's turn: it takes the next task when this one is settled.
     pub(super) _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for RedisSettle {
+    fn drop(&mut self) {
+        self.held.give_back();
+    }
 }
 
 /// What becomes of the task; the words are those of `settle.lua`.
@@ -47,37 +55,39 @@ enum Onward {
 impl RedisSettle {
     /// Asks until there is an answer or the lease may have ended. An answer that was lost on its way is known by the next
     /// one: before the deadline nobody but us can have ended the delivery.
-    async fn settle(&mut self, onward: Onward) -> Result<Settled, QueueError> {
+    async fn settle(&self, onward: Onward) -> Result<Settled, QueueError> {
+        let Some(deadline) = self.held.begin_to_settle() else {
+            return Ok(Settled::WillBeRedelivered);
+        };
+        let settings = &self.held.link().settings;
+        let patience = Instant::now() + 3 * settings.timeout;
         let mut is_asked = false;
-        let patience = Instant::now() + 3 * self.keeper.link.settings.timeout;
-        while !self.keeper.lost.is_cancelled() {
+        loop {
             match self.ask(&onward).await {
                 Ok(ours) => {
-                    if let Some(grip) = self.grip.take() {
-                        grip.settled();
-                    }
-                    let was_ours = is_asked && Instant::now() < self.keeper.expires();
+                    self.held.settled();
+                    let was_ours = is_asked && Instant::now() < deadline;
                     return Ok(if ours || was_ours { Settled::Done } else { Settled::WillBeRedelivered });
                 }
-                Err(Failure::Lost(why)) if Instant::now() < self.keeper.expires().min(patience) => {
+                Err(Failure::Lost(why)) if Instant::now() < deadline.min(patience) => {
                     tracing::info!(error = why, "a task could not be settled yet; trying again");
                     is_asked = true;
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
                 Err(Failure::Lost(why)) => {
                     tracing::warn!(error = why, "a task could not be settled");
-                    break;
+                    return Ok(Settled::WillBeRedelivered);
                 }
-                Err(refusal) => return Err(self.keeper.link.settings.error(refusal)),
+                Err(refusal) => return Err(settings.error(refusal)),
             }
         }
-        Ok(Settled::WillBeRedelivered)
     }
 
     async fn ask(&self, onward: &Onward) -> Result<bool, Failure> {
-        let Keeper { link, claim: Some(claim), .. } = &*self.keeper else {
+        let Some(claim) = &self.held.claim else {
             return Ok(false);
         };
+        let link = self.held.link();
         let (what, item, delay) = match onward {
             Onward::Nowhere => return forget(link, claim).await,
             Onward::Front(item) => ("front", item, Duration::ZERO),
@@ -86,17 +96,11 @@ impl RedisSettle {
             Onward::Dead(item) => ("dead", item, Duration::ZERO),
         };
         let delay = delay.as_millis().to_string();
-        let arguments: [&[u8]; 6] = [
-            claim.id.as_bytes(),
-            claim.owner.as_bytes(),
-            &claim.item,
-            what.as_bytes(),
-            item,
-            delay.as_bytes(),
-        ];
+        let arguments: [&[u8]; 5] =
+            [claim.lease.as_bytes(), &claim.item, what.as_bytes(), item, delay.as_bytes()];
         let settings = &link.settings;
         let answer = link.ask(settings.timeout, async |mut connection| {
-            run::<i64>(&settings.scripts.settle, &mut connection, &[], &arguments).await
+            call::<i64>(&settings.scripts.settle, &mut connection, &KEYS, &arguments).await
         });
         Ok(answer.await? == 1)
     }
@@ -106,7 +110,7 @@ impl RedisSettle {
 async fn forget(link: &Link, claim: &Claim) -> Result<bool, Failure> {
     let mut both = redis::pipe();
     both.cmd("LREM").arg(keys::PROCESSING).arg(1).arg(claim.item.as_ref());
-    both.cmd("HDEL").arg(keys::LEASES).arg(format!("{} {}", claim.id, claim.owner)).ignore();
+    both.cmd("HDEL").arg(keys::LEASES).arg(&claim.lease).ignore();
     let answer = link
         .ask(link.settings.timeout, async |mut connection| both.query_async::<(i64,)>(&mut connection).await);
     Ok(answer.await?.0 == 1)
@@ -114,12 +118,12 @@ async fn forget(link: &Link, claim: &Claim) -> Result<bool, Failure> {
 
 #[async_trait]
 impl Settle for RedisSettle {
-    async fn ack(mut self: Box<Self>) -> Result<Settled, QueueError> {
+    async fn ack(self: Box<Self>) -> Result<Settled, QueueError> {
         self.settle(Onward::Nowhere).await
     }
 
     async fn retry(
-        mut self: Box<Self>,
+        self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
         retry: Retry,
@@ -130,7 +134,7 @@ impl Settle for RedisSettle {
     }
 
     async fn release(
-        mut self: Box<Self>,
+        self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
         reason: &str,
@@ -140,7 +144,7 @@ impl Settle for RedisSettle {
     }
 
     async fn dead_letter(
-        mut self: Box<Self>,
+        self: Box<Self>,
         body: &Bytes,
         info: &DeliveryInfo,
         death: &Death,
@@ -149,17 +153,17 @@ impl Settle for RedisSettle {
         self.settle(Onward::Dead(header.seal(body))).await
     }
 
-    async fn normalise(mut self: Box<Self>, info: &DeliveryInfo, task: &Task) -> Result<Settled, QueueError> {
+    async fn normalise(self: Box<Self>, info: &DeliveryInfo, task: &Task) -> Result<Settled, QueueError> {
         let header = Header::normalised(task.id.to_string(), info);
         // In front, so that a task does not lose its place by getting an id.
         self.settle(Onward::Front(header.seal(&task.to_json()))).await
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<LeaseOutcome, QueueError> {
-        lease::take(&self.keeper, key).await
+        lease::take(&self.held, key).await
     }
 
     fn lost(&self) -> CancellationToken {
-        self.keeper.lost.clone()
+        self.held.lost.clone()
     }
 }

@@ -13,7 +13,7 @@ use super::{next, task};
 use crate::broker::{SOON, wait_for};
 
 async fn is_empty(server: &Server) -> bool {
-    server.ask::<Vec<String>>(&["KEYS", "*"]).await.is_empty()
+    server.keys().await.is_empty()
 }
 
 fn later(counts: Counts) -> Retry {
@@ -200,6 +200,47 @@ async fn tasks_that_wait_come_back_in_the_order_of_their_time() {
         delivery.ack().await.unwrap();
     }
     assert!(is_empty(&server).await);
+}
+
+/// Far more of them in a millisecond than one, and the later the smaller by their text.
+#[tokio::test]
+async fn tasks_that_are_retried_in_the_same_moment_keep_their_order() {
+    const COUNT: usize = 300;
+    let server = Server::shared().await;
+    let mut connection = server.connection().await;
+    let items: Vec<String> =
+        (0..COUNT).map(|number| format!("jira-agent/1 {:026} {{}}\nPROJ-1", COUNT - number)).collect();
+    let mut held = redis::pipe();
+    for item in &items {
+        held.cmd("RPUSH").arg("jira_ticket_queue:processing").arg(item).ignore();
+        held.cmd("HSET").arg("jira_ticket_queue:leases").arg(lease_of(item)).arg(9).ignore();
+    }
+    held.query_async::<()>(&mut connection).await.unwrap();
+    let script = include_str!("../../../src/queue/redis/scripts/settle.lua");
+    let mut retries = redis::pipe();
+    for item in &items {
+        retries.cmd("EVAL").arg(script).arg(6);
+        for key in [":processing", ":leases", "", ":delayed", ":waiting", ":dead"] {
+            retries.arg(format!("jira_ticket_queue{key}"));
+        }
+        retries.arg(lease_of(item)).arg(item).arg("delay").arg(item).arg(100);
+    }
+    let answers: Vec<i64> = retries.query_async(&mut connection).await.unwrap();
+    assert_eq!(answers, [1; COUNT]);
+    let delayed: Vec<String> = server.ask(&["ZRANGE", "jira_ticket_queue:delayed", "0", "-1"]).await;
+    assert_eq!(delayed, items);
+    // And the workers get them in that order.
+    let mut consumer = server.queue().await.consume().await.unwrap();
+    for item in &items {
+        let delivery = next(&mut consumer).await;
+        let held: Vec<String> = server.ask(&["LRANGE", "jira_ticket_queue:processing", "0", "-1"]).await;
+        assert_eq!(held, std::slice::from_ref(item));
+        delivery.ack().await.unwrap();
+    }
+}
+
+fn lease_of(item: &str) -> String {
+    format!("{} owner", &item[13..39])
 }
 
 #[tokio::test]

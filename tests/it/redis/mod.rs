@@ -1,5 +1,6 @@
 //! The queue on a real Redis.
 
+mod answers;
 mod connection;
 mod delivery;
 mod leases;

@@ -95,9 +95,21 @@ impl Server {
         Redis::connect(&QueueConfig { lease_timeout, ..self.config() }, "test").await.unwrap()
     }
 
+    /// A connection to this part.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        open(&self.url()).await.0
+    }
+
     /// Asks the server as `redis-cli` would.
     pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
         open(&self.url()).await.ask(words).await
+    }
+
+    /// The names of all keys, but for the one that stays for good.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.ask(&["KEYS", "*"]).await;
+        keys.retain(|key| key != "jira_ticket_queue:looked");
+        keys
     }
 
     /// Puts a body on the queue as another program would.

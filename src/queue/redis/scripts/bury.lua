@@ -1,5 +1,6 @@
--- Takes dead letters away. ARGV: the item that goes to the workers in their place or nothing, then the letters, each as it
--- is. Answers how many there were.
+-- Takes dead letters away. KEYS: dead, ready. ARGV: the item that goes to the workers in their place or nothing, then the
+-- letters, each as it is. Answers how many there were.
+local dead, ready = unpack(KEYS)
 local found = 0
 for index = 2, #ARGV do
   if redis.call('LPOS', dead, ARGV[index]) then

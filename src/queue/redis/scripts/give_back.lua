@@ -1,4 +1,6 @@
--- Puts back what this owner holds, in front, without counting a death. ARGV: owner. Answers how many tasks went back.
+-- Puts back what this owner holds, in front, without counting a death. KEYS: ready, processing, leases. ARGV: owner. Answers
+-- how many tasks went back.
+local ready, processing, leases = unpack(KEYS)
 local held, count = redis.call('HGETALL', leases), 0
 for index = 1, #held, 2 do
   local lease = held[index]

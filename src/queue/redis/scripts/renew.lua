@@ -1,20 +1,23 @@
--- A sign of life. KEYS[7] and on: leases on tickets. ARGV: id of the delivery or nothing, its owner, lease time in ms, and
--- for each lease on a ticket its token. Answers 1 for each lease that is still the caller's, the delivery's first.
-local id, lease_time = ARGV[1], tonumber(ARGV[3])
+-- A sign of life. KEYS: the leases on deliveries, then leases on tickets. ARGV: the lease on the delivery (`<id> <owner>`) or
+-- nothing, the lease time in ms, and for each lease on a ticket its token. Answers 1 for each lease that is still the caller's,
+-- the delivery's first.
+local lease, lease_time = ARGV[1], ARGV[2]
 local answer = { 1 }
-if id ~= '' then
-  if is_ours(id, ARGV[2]) then
-    write_lease(id, ARGV[2], milliseconds() + lease_time)
+if lease ~= '' then
+  if redis.call('HEXISTS', KEYS[1], lease) == 1 then
+    local time = redis.call('TIME')
+    local deadline = time[1] * 1000 + math.floor(time[2] / 1000) + lease_time
+    redis.call('HSET', KEYS[1], lease, string.format('%.0f', deadline))
   else
     answer[1] = 0
   end
 end
-for index = 7, #KEYS do
-  if redis.call('GET', KEYS[index]) == ARGV[index - 3] then
+for index = 2, #KEYS do
+  if redis.call('GET', KEYS[index]) == ARGV[index + 1] then
     redis.call('PEXPIRE', KEYS[index], lease_time)
-    answer[#answer + 1] = 1
+    answer[index] = 1
   else
-    answer[#answer + 1] = 0
+    answer[index] = 0
   end
 end
 return answer

@@ -1,22 +1,21 @@
--- Takes the next task and its lease. ARGV: owner, lease time in ms, a fresh id, 1 to look for due tasks and expired leases
--- first. Answers {item}, or {nil, milliseconds until a delayed task is due or -1}.
-local owner, lease_time = ARGV[1], tonumber(ARGV[2])
-local now = milliseconds()
-if ARGV[4] == '1' then
-  move_due(now)
-  sweep(now, lease_time)
-end
-local item = redis.call('LMOVE', ready, processing, 'LEFT', 'RIGHT')
+-- Takes the next task and its lease. KEYS: ready, processing, leases, delayed. ARGV: an owner that is new for each call, 26
+-- characters; the lease time in ms. Answers the item, or the milliseconds until a delayed task is due, or -1.
+local item = redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+local time = redis.call('TIME')
 if not item then
-  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  return { false, first[2] and math.max(0, first[2] - now) or -1 }
+  local due = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]
+  return due and math.max(0, math.ceil((due - time[1] * 1000000 - time[2]) / 1000)) or -1
 end
-local id = id_of(item)
-if not id then
+local owner, id = ARGV[1], nil
+-- As in `common.lua`.
+if string.sub(item, 1, 13) == 'jira-agent/1 ' and string.sub(item, 40, 40) == ' ' then
+  id = string.sub(item, 14, 39)
+else
   -- A body of another program. Two equal ones get two ids.
-  id = ARGV[3]
-  item = wrapped(id, item)
-  redis.call('LSET', processing, -1, item)
+  id = owner
+  item = 'jira-agent/1 ' .. id .. ' {}\n' .. item
+  redis.call('LSET', KEYS[2], -1, item)
 end
-write_lease(id, owner, now + lease_time)
-return { item }
+local deadline = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
+redis.call('HSET', KEYS[3], id .. ' ' .. owner, string.format('%.0f', deadline))
+return item
