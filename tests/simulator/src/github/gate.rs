@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::GitHub;
 use super::answers::{self, Parts, rate_headers};
 use super::call::Reply;
-use super::state::{HOURLY_LIMIT, TokenKind, now_seconds};
+use super::state::{TokenKind, now_seconds};
 
 /// The version that is meant when none is asked for, see <https://docs.github.com/rest/about-the-rest-api/api-versions>.
 const DEFAULT_VERSION: &str = "2022-11-28";
@@ -80,7 +80,7 @@ impl GitHub {
             let reset_in = u64::try_from(token.resets_at - now_seconds()).unwrap_or_default();
             return Err(Box::new(answers::primary_limit(reset_in)));
         }
-        let rate = (HOURLY_LIMIT, token.used, token.resets_at);
+        let rate = (token.limit, token.used, token.resets_at);
         Ok(Caller { login: Some(token.login.clone()), kind: Some(token.kind), lean, rate })
     }
 }

@@ -99,6 +99,8 @@ pub(super) enum TokenKind {
 pub(super) struct Token {
     pub login: String,
     pub kind: TokenKind,
+    /// REST requests in an hour.
+    pub limit: u64,
     pub used: u64,
     /// Unix time in seconds at which `used` starts afresh.
     pub resets_at: i64,
@@ -112,6 +114,7 @@ impl Token {
         Self {
             login: login.to_owned(),
             kind,
+            limit: HOURLY_LIMIT,
             used: 0,
             resets_at: now_seconds() + HOUR_SECONDS,
             requests_left: None,
@@ -136,8 +139,8 @@ impl Token {
             self.used = 0;
             self.resets_at = now_seconds() + HOUR_SECONDS;
         }
-        let within = self.used < HOURLY_LIMIT;
-        self.used = (self.used + 1).min(HOURLY_LIMIT);
+        let within = self.used < self.limit;
+        self.used = (self.used + 1).min(self.limit);
         within
     }
 }

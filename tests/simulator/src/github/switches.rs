@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::GitHub;
-use super::state::{HOURLY_LIMIT, Repository, now_seconds};
+use super::state::{Repository, now_seconds};
 use crate::git_http::{GitService, Stall};
 
 impl GitHub {
@@ -180,10 +180,18 @@ impl GitHub {
     pub fn limit_requests(&self, token: &str, remaining: u64, reset_in: Duration) {
         match self.store().tokens.get_mut(token) {
             Some(found) => {
-                found.used = HOURLY_LIMIT.saturating_sub(remaining);
+                found.used = found.limit.saturating_sub(remaining);
                 found.resets_at = now_seconds().saturating_add_unsigned(reset_in.as_secs());
             }
             None => self.problems().report("GitHub: a token that was never added was to be limited"),
+        }
+    }
+
+    /// Lets a token make so many REST requests an hour, as an agreement with GitHub does; 5,000 without it.
+    pub fn set_hourly_limit(&self, token: &str, limit: u64) {
+        match self.store().tokens.get_mut(token) {
+            Some(found) => found.limit = limit,
+            None => self.problems().report("GitHub: a token that was never added was to get another limit"),
         }
     }
 
