@@ -23,7 +23,9 @@ pub struct Cli {
 pub enum Measurement {
     /// Take a task and acknowledge it, against a plain lapin loop
     Consume,
-    /// Take a task, its lease, and acknowledge it on Redis, against a plain loop
+    /// Take a task, its lease, and acknowledge it on RabbitMQ, against a plain loop
+    Rabbitmq,
+    /// The same on Redis
     Redis,
     /// The same in a SQLite file
     Sqlite,
@@ -40,6 +42,7 @@ impl Measurement {
     pub fn name(self) -> &'static str {
         match self {
             Self::Consume => "consume",
+            Self::Rabbitmq => "rabbitmq",
             Self::Redis => "redis",
             Self::Sqlite => "sqlite",
             Self::Clone => "clone",

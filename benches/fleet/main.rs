@@ -3,12 +3,12 @@
 //! Every measurement is a file of its own that gives [`Row`]s; `main` only prints and judges them.
 
 mod broker;
+mod claim;
 mod cli;
 mod clone;
 mod consume;
 mod process;
 mod start;
-mod stores;
 mod table;
 
 use std::process::ExitCode;
@@ -48,8 +48,9 @@ async fn measure(cli: Cli) -> anyhow::Result<Vec<Row>> {
         output::note(&format!("bench: {name} …"));
         let measured = match measurement {
             Measurement::Consume => consume::rows(&Broker::from_environment()?, &cli).await,
-            Measurement::Redis => stores::redis(&cli).await,
-            Measurement::Sqlite => stores::sqlite(&cli).await,
+            Measurement::Rabbitmq => claim::rabbitmq(&Broker::from_environment()?, &cli).await,
+            Measurement::Redis => claim::redis(&cli).await,
+            Measurement::Sqlite => claim::sqlite(&cli).await,
             Measurement::Clone => clone::rows(&program, &cli).await,
             Measurement::Start => start::start(&program, &Broker::from_environment()?, &cli).await,
             Measurement::Memory => start::memory(&program, &Broker::from_environment()?).await,

@@ -234,6 +234,8 @@ pub(super) struct Link {
     close: CancellationToken,
     /// The leases held through this connection: the broker would give one out twice to the same connection.
     pub(super) leases: Mutex<HashSet<String>>,
+    /// The channel of leases, opened when it is needed: the broker closes it when it refuses one.
+    pub(super) lease_channel: tokio::sync::Mutex<Option<Channel>>,
 }
 
 impl Drop for Link {
@@ -247,7 +249,15 @@ impl Link {
         let connection = Arc::new(connection);
         let (lost, close) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(watch(connection.clone(), lost.clone(), close.clone(), timeout, heartbeat));
-        Self { connection, host, timeout, lost, close, leases: Mutex::default() }
+        Self {
+            connection,
+            host,
+            timeout,
+            lost,
+            close,
+            leases: Mutex::default(),
+            lease_channel: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(super) fn host(&self) -> &str {

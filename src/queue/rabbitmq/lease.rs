@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lapin::Channel;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use sha2::{Digest, Sha256};
@@ -65,20 +66,36 @@ pub(super) async fn take(link: &Arc<Link>, key: &LeaseKey) -> Result<LeaseOutcom
     Ok(LeaseOutcome::Held)
 }
 
-/// On a throw-away channel: the broker closes the one on which it says no.
 async fn declare(link: &Link, name: &str) -> Result<(), Failure> {
-    let channel = link.channel().await?;
     let options = QueueDeclareOptions::exclusive();
-    let declare = channel.queue_declare(name.into(), options, FieldTable::default());
-    link.call(declare).await.map(drop)
+    on_channel(link, async |channel| {
+        link.call(channel.queue_declare(name.into(), options, FieldTable::default())).await.map(drop)
+    })
+    .await
+}
+
+/// One call after the other on the channel of leases. The broker closes a channel on which it says no, and one on which a
+/// call was not waited for may still get its answer: after anything but a yes the next call has a new one.
+async fn on_channel<T>(
+    link: &Link,
+    call: impl AsyncFnOnce(&Channel) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut place = link.lease_channel.lock().await;
+    let channel = match place.take() {
+        Some(channel) if channel.status().connected() => channel,
+        _ => link.channel().await?,
+    };
+    let answer = call(&channel).await;
+    if answer.is_ok() {
+        *place = Some(channel);
+    }
+    answer
 }
 
 async fn delete(link: &Link, name: &str) {
-    let deleted = async {
-        let channel = link.channel().await?;
-        let delete = channel.queue_delete(name.into(), QueueDeleteOptions::default());
-        link.call(delete).await
-    };
+    let deleted = on_channel(link, async |channel| {
+        link.call(channel.queue_delete(name.into(), QueueDeleteOptions::default())).await
+    });
     // Without the connection there is no lease either.
     if let Err(failure) = deleted.await
         && link.is_up()

@@ -1,17 +1,27 @@
-//! Taking a task, its ticket's lease, and acknowledging it, on Redis and in a SQLite file: every effect of a run is left
-//! out. The peer does the same moves with the plain client: no fence, no heartbeat, no headers.
+//! Taking a task, its ticket's lease, and acknowledging it, on each transport: every effect of a run is left out. The peer
+//! does the same moves with the plain client: no fence, no heartbeat, no headers.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use futures_util::StreamExt as _;
 use jira_agent::config::{Config, ConfigSources, QueueConfig};
 use jira_agent::domain::Task;
+use jira_agent::queue::rabbitmq::RabbitMq;
 use jira_agent::queue::{self, Consumer, LeaseKey, LeaseOutcome, Settled, TaskQueue};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation};
 use redis::aio::MultiplexedConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 
+use crate::broker::Broker;
 use crate::cli::Cli;
 use crate::table::{Limit, Row, Samples};
 
@@ -22,11 +32,25 @@ const TASKS: u32 = 25;
 /// Where the peer keeps its tasks on Redis, on the same server.
 const PLAIN: [&str; 3] = ["bench:ready", "bench:processing", "bench:lease"];
 
+/// The peer's queue on RabbitMQ, as durable as ours, and its lease.
+const PLAIN_QUEUE: &str = "bench-tasks";
+const PLAIN_LOCK: &str = "bench-lock";
+
+/// On the RabbitMQ that `scripts/bench` has started.
+pub async fn rabbitmq(broker: &Broker, cli: &Cli) -> anyhow::Result<Vec<Row>> {
+    let queue = RabbitMq::connect(&broker.config(), "bench").await?;
+    queue.apply_topology().await?;
+    let ours = Ours::new(Arc::new(queue), cli).await?;
+    let plain = Plain::rabbitmq(broker, cli).await?;
+    rows("claim and ack on RabbitMQ", "lapin", ours, plain, cli).await
+}
+
 /// On the Redis that `scripts/bench` has started.
 pub async fn redis(cli: &Cli) -> anyhow::Result<Vec<Row>> {
     let name = "JIRA_AGENT_TEST_REDIS_URL";
     let url = std::env::var(name).with_context(|| format!("{name} is not set: run `scripts/bench`"))?;
-    let ours = Ours::new(&[("queue.kind", "redis"), ("queue.url", &url)], cli).await?;
+    let queue = connect(&[("queue.kind", "redis"), ("queue.url", &url)]).await?;
+    let ours = Ours::new(queue, cli).await?;
     let client = redis::Client::open(url)?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     let body = String::from_utf8(a_task().to_json())?;
@@ -41,7 +65,8 @@ pub async fn sqlite(cli: &Cli) -> anyhow::Result<Vec<Row>> {
     let dir = tempfile::tempdir_in(".")?;
     let path = dir.path().join("queue.db");
     let path = path.to_str().context("the path is not UTF-8")?;
-    let ours = Ours::new(&[("queue.kind", "sqlite"), ("queue.path", path)], cli).await?;
+    let queue = connect(&[("queue.kind", "sqlite"), ("queue.path", path)]).await?;
+    let ours = Ours::new(queue, cli).await?;
     let plain = Plain::sqlite(&dir.path().join("plain.db"), cli).await?;
     rows("claim and ack in SQLite", "sqlx", ours, plain, cli).await
 }
@@ -82,14 +107,13 @@ async fn rows(
 
 /// The product's side.
 struct Ours {
-    queue: std::sync::Arc<dyn TaskQueue>,
+    queue: Arc<dyn TaskQueue>,
     consumer: Box<dyn Consumer>,
     key: LeaseKey,
 }
 
 impl Ours {
-    async fn new(settings: &[(&str, &str)], cli: &Cli) -> anyhow::Result<Self> {
-        let queue = queue::connect(&config(settings)?, "bench").await?;
+    async fn new(queue: Arc<dyn TaskQueue>, cli: &Cli) -> anyhow::Result<Self> {
         for _ in 0..tasks(cli) {
             queue.publish(&a_task()).await?;
         }
@@ -112,18 +136,51 @@ impl Ours {
     }
 }
 
+async fn connect(settings: &[(&str, &str)]) -> anyhow::Result<Arc<dyn TaskQueue>> {
+    Ok(queue::connect(&config(settings)?, "bench").await?)
+}
+
 fn config(settings: &[(&str, &str)]) -> anyhow::Result<QueueConfig> {
     let overrides = settings.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
     Ok(Config::load(ConfigSources { overrides, ..ConfigSources::default() })?.queue)
 }
 
+/// A consumer of RabbitMQ; the connection lives as long.
+struct Consuming {
+    channel: Channel,
+    consumer: lapin::Consumer,
+    _connection: lapin::Connection,
+}
+
 /// What one would write with the client alone.
 enum Plain {
+    RabbitMq(Box<Consuming>),
     Redis(MultiplexedConnection),
     Sqlite(SqliteConnection),
 }
 
 impl Plain {
+    async fn rabbitmq(broker: &Broker, cli: &Cli) -> anyhow::Result<Self> {
+        let connection = broker.connect().await?;
+        let channel = connection.create_channel().await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        channel.queue_declare(PLAIN_QUEUE.into(), QueueDeclareOptions::durable(), arguments).await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let (body, properties) = (a_task().to_json(), BasicProperties::default().with_delivery_mode(2));
+        for _ in 0..tasks(cli) {
+            let options = BasicPublishOptions::default();
+            let publish =
+                channel.basic_publish("".into(), PLAIN_QUEUE.into(), options, &body, properties.clone());
+            anyhow::ensure!(publish.await?.await? == Confirmation::Ack(None), "a task was not taken");
+        }
+        channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer =
+            channel.basic_consume(PLAIN_QUEUE.into(), "".into(), options, FieldTable::default()).await?;
+        Ok(Self::RabbitMq(Box::new(Consuming { channel, consumer, _connection: connection })))
+    }
+
     async fn sqlite(path: &Path, cli: &Cli) -> anyhow::Result<Self> {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
@@ -143,12 +200,23 @@ impl Plain {
         let started = Instant::now();
         for _ in 0..TASKS {
             match self {
+                Self::RabbitMq(consuming) => on_rabbitmq(consuming).await?,
                 Self::Redis(connection) => on_redis(connection).await?,
                 Self::Sqlite(connection) => in_sqlite(connection).await?,
             }
         }
         Ok(started.elapsed())
     }
+}
+
+async fn on_rabbitmq(consuming: &mut Consuming) -> anyhow::Result<()> {
+    let Consuming { channel, consumer, .. } = consuming;
+    let delivery = consumer.next().await.context("the consumer ended early")??;
+    let hold = QueueDeclareOptions::exclusive();
+    channel.queue_declare(PLAIN_LOCK.into(), hold, FieldTable::default()).await?;
+    channel.queue_delete(PLAIN_LOCK.into(), QueueDeleteOptions::default()).await?;
+    anyhow::ensure!(delivery.ack(BasicAckOptions::default()).await?, "an ack did not reach the broker");
+    Ok(())
 }
 
 async fn on_redis(connection: &mut MultiplexedConnection) -> anyhow::Result<()> {
