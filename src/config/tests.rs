@@ -707,6 +707,8 @@ mod rules {
             ("JIRA_AGENT__QUEUE__CA_FILE", "/nowhere", "queue.ca_file"),
             ("JIRA_AGENT__HTTP__CA_FILE", "/tmp", "http.ca_file"),
             ("JIRA_AGENT__HTTP__TIMEOUT", "0s", "http.timeout"),
+            ("JIRA_AGENT__WORKER__LISTEN", "19464", "worker.listen"),
+            ("JIRA_AGENT__WORKER__LISTEN", ":9464", "worker.listen"),
             ("JIRA_AGENT__WORKER__DRAIN_TIMEOUT", "500ms", "worker.drain_timeout"),
             ("JIRA_AGENT__WORKER__MAX_ATTEMPTS", "0", "worker.max_attempts"),
             ("JIRA_AGENT__WORKER__DEFAULT_MODE", "revise", "worker.default_mode"),

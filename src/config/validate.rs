@@ -279,8 +279,19 @@ impl Check<'_> {
         }
     }
 
+    /// Where to listen; an empty text is nowhere.
+    fn listen(&mut self, field: &str, address: &str) {
+        let port = address
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty())
+            .map(|(_, port)| port.parse::<u16>());
+        let fine = address.is_empty() || matches!(port, Some(Ok(_)));
+        self.require(fine, field, format!("`{address}` is not host:port"), "set e.g. 127.0.0.1:9464");
+    }
+
     fn worker(&mut self) {
         let worker = &self.config.worker;
+        self.listen("worker.listen", &worker.listen);
         self.positive("worker.run_deadline", worker.run_deadline);
         self.positive("worker.clone_timeout", worker.clone_timeout);
         self.positive("worker.push_timeout", worker.push_timeout);

@@ -509,7 +509,7 @@ pub enum QueueError {
     #[error("the queue is unreachable: {0}")]
     Unreachable(String),
     /// The broker took the message for nobody: the queue is missing.
-    #[error("the queue took no message for `{0}`: it is missing; run `jira-agent-producer topology apply`")]
+    #[error("there is no queue `{0}` on the broker; run `jira-agent-producer topology apply`")]
     Unroutable(String),
     /// The queue is full.
     #[error("the queue `{0}` refused the message: it is full")]

@@ -28,7 +28,9 @@ pub struct Breaker {
 struct State {
     /// Since when nothing may be asked: until when, and for how long that is.
     open: Option<Open>,
-    probing: bool,
+    /// Which of the probes is under way, by its number.
+    probing: Option<u64>,
+    probes: u64,
     last_success: Option<Instant>,
     doubted: bool,
 }
@@ -51,13 +53,15 @@ pub enum Admission {
 /// A run that was let through. While the breaker is half open there is one.
 #[derive(Debug)]
 pub struct Permit {
-    breaker: Option<Breaker>,
+    /// The breaker and the number of the probe.
+    probe: Option<(Breaker, u64)>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(breaker) = &self.breaker {
-            breaker.state().probing = false;
+        if let Some((breaker, number)) = &self.probe {
+            // A probe of an earlier outage may go on beside that of this one.
+            breaker.state().probing.take_if(|probing| probing == number);
             breaker.changed.send_replace(());
         }
     }
@@ -67,7 +71,7 @@ impl Permit {
     /// Whether this is the one run that may try while the breaker is half open.
     #[must_use]
     pub fn is_probe(&self) -> bool {
-        self.breaker.is_some()
+        self.probe.is_some()
     }
 }
 
@@ -105,17 +109,18 @@ impl Breaker {
     pub fn admit(&self) -> Admission {
         let mut state = self.state();
         let Some(open) = state.open else {
-            return Admission::Granted(Permit { breaker: None });
+            return Admission::Granted(Permit { probe: None });
         };
         let left = open.until.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             return Admission::Wait(left);
         }
-        if state.probing {
+        if state.probing.is_some() {
             return Admission::Wait(open.wait);
         }
-        state.probing = true;
-        Admission::Granted(Permit { breaker: Some(self.clone()) })
+        state.probes += 1;
+        state.probing = Some(state.probes);
+        Admission::Granted(Permit { probe: Some((self.clone(), state.probes)) })
     }
 
     /// Waits until a run may begin. Cancel-safe.

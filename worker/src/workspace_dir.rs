@@ -13,8 +13,6 @@ const MAX_TWINS: u32 = 100;
 
 /// Permission to write for the group and for everybody.
 const FOREIGN_WRITE: u32 = 0o022;
-/// In such a directory people can take away only what is theirs.
-const STICKY: u32 = 0o1000;
 
 /// Why no workspaces are made in a directory.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +39,10 @@ pub fn prepare_root(root: &Path) -> Result<(), UnfitRoot> {
 
 /// What speaks against a directory of this owner and mode.
 fn objection(user: u32, owner: u32, mode: u32) -> Option<String> {
-    let is_sticky = mode & STICKY != 0;
-    if owner != user && !(owner == 0 && is_sticky) {
+    if owner != user {
         return Some(format!("it belongs to user {owner}, and this program runs as user {user}"));
     }
-    let is_open = mode & FOREIGN_WRITE != 0 && !is_sticky;
+    let is_open = mode & FOREIGN_WRITE != 0;
     is_open.then(|| format!("others may write to it (mode {:04o})", mode & 0o7777))
 }
 
@@ -241,8 +238,11 @@ fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes every directory writable. No command runs any more, so nothing swaps a directory for a link meanwhile.
+/// Makes every directory writable; a link is none. No command runs any more, so nothing swaps a directory for a link meanwhile.
 fn open_directories(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return Ok(());
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -276,7 +276,7 @@ mod tests {
         let root = place.path().join("a/b");
         prepare_root(&root).unwrap();
         assert_eq!(fs::metadata(&root).unwrap().mode() & 0o7777, 0o700);
-        for (mode, is_fit) in [(0o777, false), (0o770, false), (0o1777, true), (0o755, true)] {
+        for (mode, is_fit) in [(0o777, false), (0o770, false), (0o1777, false), (0o755, true)] {
             fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(prepare_root(&root).is_ok(), is_fit, "{mode:o}");
         }
@@ -285,9 +285,8 @@ mod tests {
     }
 
     #[test]
-    fn a_root_of_somebody_else_is_refused_unless_it_is_everybodys() {
+    fn a_root_of_somebody_else_or_that_others_may_write_to_is_refused() {
         assert_eq!(objection(1000, 1000, 0o40_700), None);
-        assert_eq!(objection(1000, 0, 0o41_777), None);
         let foreign = Some("it belongs to user 0, and this program runs as user 1000".to_owned());
         assert_eq!(objection(1000, 0, 0o40_755), foreign);
         assert!(objection(1000, 1001, 0o41_777).is_some());

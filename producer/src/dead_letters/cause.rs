@@ -116,7 +116,9 @@ impl Cause {
     #[must_use]
     pub fn commands(self, id: &str) -> Vec<String> {
         let id = output::shell_word(id);
-        let command = |verb: &str| format!("jira-agent-producer dead-letters {verb} {id}");
+        // An id that begins with a dash is no flag.
+        let end_of_flags = if id.starts_with('-') { "-- " } else { "" };
+        let command = |verb: &str| format!("jira-agent-producer dead-letters {verb} {end_of_flags}{id}");
         match self {
             Self::Unreadable => vec![command("drop")],
             Self::NotRouted | Self::NotFound | Self::NotSupported | Self::Other => {

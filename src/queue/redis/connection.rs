@@ -280,9 +280,11 @@ impl Link {
     {
         let Line { connection, lost } = self.line().await?;
         let answer = within(limit, call(connection)).await;
-        if let Err(Failure::Lost(_)) = &answer {
-            // What does not answer in time is not asked again.
-            lost.cancel();
+        match &answer {
+            // What does not answer in time is not asked again, and what has become a replica may have a successor.
+            Err(Failure::Lost(_)) => lost.cancel(),
+            Err(Failure::Reply { code, .. }) if code == "READONLY" => lost.cancel(),
+            _ => {}
         }
         answer
     }

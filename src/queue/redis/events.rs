@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use futures_util::Stream;
+use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamRangeReply, StreamReadReply};
 use redis::{FromRedisValue, PushKind, RedisResult};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Failure, Line, Link, Settings, within};
 use super::keys;
@@ -115,10 +117,28 @@ pub(super) async fn orders(settings: &Settings) -> Result<OrderStream, QueueErro
             .await?;
         let channel = keys::orders(settings.database());
         within(settings.timeout, line.connection.subscribe(channel)).await?;
+        tokio::spawn(watch(line.connection.clone(), line.lost.clone(), settings.timeout));
         Ok(line)
     };
     let line = listen.await.map_err(|failure: Failure| settings.error(failure))?;
     Ok(Box::pin(parsed(line, UnboundedReceiverStream::new(heard))))
+}
+
+/// Asks now and then whether the server is still there: on a connection on which nothing is said, one that vanished
+/// without a word would be waited for without end.
+async fn watch(mut connection: MultiplexedConnection, lost: CancellationToken, timeout: Duration) {
+    loop {
+        // Cancel-safe: both branches only wait.
+        tokio::select! {
+            () = lost.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let ping = redis::cmd("PING");
+        if let Err(Failure::Lost(why)) = within(timeout, ping.query_async::<()>(&mut connection)).await {
+            tracing::info!(error = why, "the connection for orders is gone");
+            lost.cancel();
+        }
+    }
 }
 
 fn parsed(
@@ -126,9 +146,10 @@ fn parsed(
     heard: impl Stream<Item = Vec<redis::Value>> + Send,
 ) -> impl Stream<Item = Order> + Send {
     let lost = line.lost.clone();
+    let watched = lost.clone().drop_guard();
     let orders = heard.filter_map(move |data| {
-        // What keeps the subscription alive travels with the stream.
-        let _ = &line;
+        // What keeps the subscription alive travels with the stream, and ends with it.
+        let _ = (&line, &watched);
         // The channel's name, then the message.
         let body: RedisResult<Vec<u8>> = data
             .into_iter()

@@ -180,10 +180,10 @@ impl Held {
         let claim = self.claim.as_ref().filter(|_| state.stage != Stage::Over)?;
         state.stage = Stage::Over;
         self.lost.cancel();
-        let until = state.deadline + self.link().settings.lease_time;
         let (link, owner) = (self.keeper.link.clone(), claim.owner().to_owned());
         let returning = async move {
-            give_back(&link, &owner, until).await;
+            // As long as this process lives nobody has died over it, however long Redis is away.
+            give_back(&link, &owner, None).await;
         };
         Some(self.link().settings.returning.spawn_on(returning, &self.keeper.runtime))
     }
@@ -295,7 +295,7 @@ impl Held {
 }
 
 /// Puts back what `owner` holds, without counting a death. How many tasks that were, if Redis could be asked in time.
-pub(super) async fn give_back(link: &Link, owner: &str, until: Instant) -> Option<i64> {
+async fn give_back(link: &Link, owner: &str, until: Option<Instant>) -> Option<i64> {
     let settings = &link.settings;
     let places = [keys::READY, keys::PROCESSING, keys::LEASES];
     loop {
@@ -307,7 +307,7 @@ pub(super) async fn give_back(link: &Link, owner: &str, until: Instant) -> Optio
                 tracing::debug!(count, "what was not settled went back to the queue");
                 return Some(count);
             }
-            Err(failure) if Instant::now() < until => {
+            Err(failure) if until.is_none_or(|until| Instant::now() < until) => {
                 tracing::debug!(error = failure.text(), "a task cannot be given back yet");
                 tokio::time::sleep(TRY_AGAIN).await;
             }
@@ -324,7 +324,7 @@ pub(super) async fn give_back(link: &Link, owner: &str, until: Instant) -> Optio
 pub(super) async fn give_back_unseen(link: Arc<Link>, owner: String, asked: Instant) {
     let until = asked + 2 * link.settings.lease_time;
     let mut token = Some(link.settings.returning.token());
-    while let Some(0) = give_back(&link, &owner, until).await {
+    while let Some(0) = give_back(&link, &owner, Some(until)).await {
         token.take();
         if Instant::now() >= until {
             return;

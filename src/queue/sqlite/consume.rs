@@ -129,26 +129,30 @@ enum Back {
     Untold(String),
 }
 
-/// Makes a task ready again that a living worker did not settle; nothing happens when it did.
+/// Makes a task ready again that a living worker did not settle; nothing happens when it did. Tried until it succeeds: as
+/// long as this process lives, nobody else takes the task from it.
 fn give_back(session: &Arc<Session>, back: Back) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
     let session = session.clone();
     runtime.spawn(async move {
-        let give_back = async {
-            let mut connection = session.database.writer().await?;
-            Ok::<_, Trouble>(match &back {
-                Back::Told(hold) => tasks::give_back(&mut connection, hold).await?,
-                Back::Untold(token) => tasks::take_back(&mut connection, session.id(), token).await?,
-            })
-        };
-        match give_back.await {
-            Ok(true) => session.ready.notify_waiters(),
-            Ok(false) => {}
-            Err(trouble) => {
-                let error = session.database.error(trouble);
-                tracing::warn!(%error, "a task could not be given back; it comes again when this process ends");
+        loop {
+            let give_back = async {
+                let mut connection = session.database.writer().await?;
+                Ok::<_, Trouble>(match &back {
+                    Back::Told(hold) => tasks::give_back(&mut connection, hold).await?,
+                    Back::Untold(token) => tasks::take_back(&mut connection, session.id(), token).await?,
+                })
+            };
+            match give_back.await {
+                Ok(true) => return session.ready.notify_waiters(),
+                Ok(false) => return,
+                Err(trouble) => {
+                    if !session.waits_to_try_again("a task", trouble).await {
+                        return;
+                    }
+                }
             }
         }
     });

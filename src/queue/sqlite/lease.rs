@@ -44,7 +44,7 @@ impl Leases {
     }
 }
 
-/// Lets go of the leases that are lost; of those that it fails with, their holders may succeed when they drop them.
+/// Lets go of the leases that are lost.
 pub(super) fn let_go_lost(session: &Arc<Session>) {
     for (token, Out { key, .. }) in session.leases.take_lost() {
         let_go_late(session, key, token);
@@ -107,9 +107,19 @@ fn let_go_late(session: &Arc<Session>, key: String, token: String) {
     };
     let session = session.clone();
     runtime.spawn(async move {
-        let Ok(mut connection) = session.database.writer().await else { return };
-        if let Err(error) = let_go(&mut connection, &key, &token).await {
-            tracing::warn!(%error, "a lease could not be let go; it ends with this process");
+        loop {
+            let let_go = async {
+                let mut connection = session.database.writer().await?;
+                Ok::<_, Trouble>(let_go(&mut connection, &key, &token).await?)
+            };
+            match let_go.await {
+                Ok(_) => return,
+                Err(trouble) => {
+                    if !session.waits_to_try_again("a lease", trouble).await {
+                        return;
+                    }
+                }
+            }
         }
     });
 }

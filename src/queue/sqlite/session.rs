@@ -27,6 +27,8 @@ const LIVES_AGAIN: Duration = Duration::from_millis(1000);
 /// A process says this often within `queue.lease_timeout` that it lives.
 const SIGNS_OF_LIFE: u32 = 4;
 
+/// Between two tries to give something back.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 const ENTER: &str = "INSERT INTO owners (id, deadline) VALUES (?, ?)";
 const LIVE: &str = "UPDATE owners SET deadline = ?2 WHERE id = ?1";
 const LEAVE: &str = "DELETE FROM owners WHERE id = ?";
@@ -61,6 +63,18 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Waits before what failed is tried again. False: there is no need to, because with the session everything ends that it
+    /// holds.
+    pub(super) async fn waits_to_try_again(&self, what: &str, trouble: Trouble) -> bool {
+        let error = self.database.error(trouble);
+        tracing::warn!(%error, "{what} could not be given back yet; trying again");
+        // Cancel-safe: both branches only wait.
+        tokio::select! {
+            () = self.lost.cancelled() => false,
+            () = tokio::time::sleep(TRY_AGAIN) => true,
+        }
+    }
+
     /// Enters this process as an owner and starts to look after what is held.
     pub(super) async fn start(
         database: Arc<Database>,

@@ -90,7 +90,9 @@ fn is_excused(first: &Spell, second: &Spell, stops: &[Stop]) -> bool {
     let in_time = |since: Timestamp| first.last.duration_since(since) <= NOTICED;
     let stopped = stops.iter().filter(|stop| stop.worker == first.worker);
     (first.lost && in_time(second.from))
-        || stopped.into_iter().any(|stop| stop.until >= second.from && in_time(stop.until))
+        || stopped
+            .into_iter()
+            .any(|stop| stop.from <= second.from && stop.until >= second.from && in_time(stop.until))
 }
 
 #[cfg(test)]
@@ -135,11 +137,15 @@ mod tests {
 
     #[test]
     fn who_stood_still_may_say_one_thing_when_it_goes_on() {
-        let stop = |worker: &str, until: i64| [Stop { worker: worker.to_owned(), until: at(until) }];
+        let between = |worker: &str, from: i64, until: i64| {
+            [Stop { worker: worker.to_owned(), from: at(from), until: at(until) }]
+        };
+        let stop = |worker: &str, until: i64| between(worker, 11, until);
         let (first, second) = (|| spell("a", 10, 20, ""), || spell("b", 12, 25, ""));
         assert_eq!(overlaps(first(), second(), &stop("a", 18)), 0);
         assert_eq!(overlaps(first(), second(), &stop("a", 14)), 1, "too long ago");
         assert_eq!(overlaps(first(), second(), &stop("b", 18)), 1, "somebody else");
+        assert_eq!(overlaps(first(), second(), &between("a", 100, 101)), 1, "long after it");
     }
 
     #[test]

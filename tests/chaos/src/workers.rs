@@ -45,6 +45,8 @@ pub struct Fates {
 pub struct Stop {
     /// The name of its log.
     pub worker: String,
+    /// When it stopped.
+    pub from: Timestamp,
     /// When it was to go on.
     pub until: Timestamp,
 }
@@ -193,7 +195,8 @@ impl Fleet {
             worker.resume_at = Some(Instant::now() + time);
             self.fates.stopped += 1;
             let name = worker.log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            self.fates.stops.push(Stop { worker: name, until: Timestamp::now() + time });
+            let from = Timestamp::now();
+            self.fates.stops.push(Stop { worker: name, from, until: from + time });
             signal(&worker.child, Signal::STOP);
         }
     }

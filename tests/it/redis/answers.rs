@@ -15,20 +15,22 @@ use super::server::Server;
 use super::{lease_key, next, task};
 use crate::broker::{SOON, wait_for};
 
-/// The address of a proxy that carries everything but the answers on the first connection that sends this command.
-async fn losing_the_answer_to(command: &'static str, server: &Server) -> Url {
+/// The address of a proxy that carries everything but the answers on the first connection that sends this command; and
+/// whether it has come to that.
+async fn losing_the_answer_to(command: &'static str, server: &Server) -> (Url, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut url = server.url();
     let behind = (url.host_str().unwrap().to_owned(), url.port().unwrap());
     url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
     let is_lost = Arc::new(AtomicBool::new(false));
+    let has_come = is_lost.clone();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(&behind).await.unwrap();
             tokio::spawn(carry(client, server, command, is_lost.clone()));
         }
     });
-    url
+    (url, has_come)
 }
 
 async fn carry(client: TcpStream, server: TcpStream, command: &'static str, is_lost: Arc<AtomicBool>) {
@@ -63,22 +65,24 @@ fn impatient(server: &Server, url: &Url) -> QueueConfig {
 #[tokio::test]
 async fn an_ack_whose_answer_is_lost_was_one() {
     let server = Server::shared().await;
-    let url = losing_the_answer_to("LREM\r\n", &server).await;
+    let (url, is_lost) = losing_the_answer_to("LREM\r\n", &server).await;
     let queue = Redis::connect(&impatient(&server, &url), "test").await.unwrap();
     server.push("PROJ-1").await;
     let mut consumer = queue.consume().await.unwrap();
     let delivery = next(&mut consumer).await;
     assert_eq!(delivery.ack().await.unwrap(), Settled::Done);
+    assert!(is_lost.load(Ordering::SeqCst), "no answer was lost");
     assert!(server.keys().await.is_empty());
 }
 
 #[tokio::test]
 async fn a_publish_whose_answer_is_lost_leaves_no_two_equal_items() {
     let server = Server::shared().await;
-    let url = losing_the_answer_to("RPUSH\r\n", &server).await;
+    let (url, is_lost) = losing_the_answer_to("RPUSH\r\n", &server).await;
     let queue = Redis::connect(&impatient(&server, &url), "test").await.unwrap();
     let task = task("PROJ-1");
     queue.publish(&task).await.unwrap();
+    assert!(is_lost.load(Ordering::SeqCst), "no answer was lost");
     let items: Vec<String> = server.ask(&["LRANGE", "jira_ticket_queue", "0", "-1"]).await;
     assert_eq!(items.len(), 2);
     assert_ne!(items[0], items[1], "two items, each with an id of its own");

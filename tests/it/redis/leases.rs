@@ -129,7 +129,7 @@ async fn a_stale_holder_learns_it_and_can_settle_nothing() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_taken_away_is_known_to_be_lost_within_two_seconds() {
+async fn a_lease_that_is_taken_away_is_known_to_be_lost_long_before_its_next_renewal() {
     let server = Server::shared().await;
     // As it is without a word in the settings.
     let queue = server.queue_with(Duration::from_mins(1)).await;
@@ -143,7 +143,8 @@ async fn a_lease_that_is_taken_away_is_known_to_be_lost_within_two_seconds() {
         let begin = Instant::now();
         server.ask::<i64>(&["DEL", key]).await;
         cancelled(&lost).await;
-        assert!(begin.elapsed() < Duration::from_secs(2), "{key}: {:?}", begin.elapsed());
+        // It is looked at every 1.5 s; a quarter of the lease time would be 15 s.
+        assert!(begin.elapsed() < Duration::from_secs(8), "{key}: {:?}", begin.elapsed());
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use jira_agent::domain::{BranchName, CommitId, Outcome, TaskId};
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{self, Failure, Permanent, Transient};
+use crate::failure::{Permanent, Transient};
 use crate::git::{self, FetchOutcome, FetchRequest, GitError};
 use crate::products::{Claimed, Next, Resumed, Workspace};
 use crate::services::Services;
@@ -46,7 +46,7 @@ pub async fn prepare(
 }
 
 /// Whether this run has pushed in an earlier attempt. Only the agent's branch is fetched, and nothing where there is none.
-/// A repository that may not be read, or not any more, holds nothing that could be reported.
+/// A repository that may not be read now says neither yes nor no: that is an error, which people are told.
 ///
 /// # Errors
 /// When there is no room, or the remote cannot be asked for now.
@@ -59,17 +59,18 @@ pub async fn has_pushed(
     let wanted = Wanted { base: Some(claimed.branch.clone()), base_depth: AGENT_DEPTH, agent_branch: None };
     let found = match fetch(services, claimed, &dir, wanted, cancel).await {
         Ok(fetched) => own_commit(&dir, &fetched.base, claimed).await.map(|commit| commit.is_some()),
-        Err(error) if failure::classify(&error) == Failure::Permanent => {
-            let why = services.redactor.redact(&format!("{error:#}")).into_owned();
-            tracing::info!(why, "no commit of this run can be found");
-            Ok(false)
-        }
+        Err(error) if has_no_branch(&error) => Ok(false),
         Err(error) => Err(error),
     };
     if let Err(error) = dir.remove().await {
         tracing::warn!(%error, "the workspace could not be removed");
     }
     found
+}
+
+/// There is no such branch, or nothing at all.
+fn has_no_branch(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(GitError::BranchMissing { .. } | GitError::Empty { .. }))
 }
 
 /// What people have to put in order in the repository before it can be worked on.

@@ -8,7 +8,7 @@ if not item then
 end
 local owner, id = ARGV[1], nil
 -- As in `common.lua`.
-if string.sub(item, 1, 13) == 'jira-agent/1 ' and string.sub(item, 40, 40) == ' ' then
+if string.sub(item, 1, 13) == 'jira-agent/1 ' and string.sub(item, 40, 40) == ' ' and string.find(item, '\n', 41, true) then
   id = string.sub(item, 14, 39)
 else
   -- A body of another program. Two equal ones get two ids.
