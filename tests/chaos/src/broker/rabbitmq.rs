@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use jira_agent::config::QueueConfig;
 use jira_agent::domain::TaskId;
+use jira_agent::output::note;
 use jira_agent::queue::TaskQueue;
 use jira_agent::queue::rabbitmq::RabbitMq;
 use jira_agent::queue::topology::{TASKS_EXCHANGE, TASKS_QUEUE};
@@ -94,8 +95,11 @@ impl Rabbit {
                 .as_str()
                 .is_none_or(|name| name.contains("chaos"));
             if let (false, Some(name)) = (is_ours, connection["name"].as_str()) {
-                self.api(Method::DELETE, &["connections", name], Value::Null).await?;
-                closed += 1;
+                // One that is just ending by itself answers 500; if none can be closed, the verdict says so.
+                match self.api(Method::DELETE, &["connections", name], Value::Null).await {
+                    Ok(_) => closed += 1,
+                    Err(error) => note(&format!("chaos: a connection was not closed: {error:#}")),
+                }
             }
         }
         Ok(closed)
