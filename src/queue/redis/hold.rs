@@ -20,6 +20,8 @@ use super::scripts::call;
 
 /// The longest time between two signs of life: within it, and a little, a lease that is gone is known to be lost.
 const PACE: Duration = Duration::from_millis(1500);
+const _: () =
+    assert!(PACE.as_millis() <= 1500, "effects stop within 2 s of a loss, and an answer takes its time too");
 /// Between two tries to reach Redis.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 

@@ -129,22 +129,29 @@ async fn a_stale_holder_learns_it_and_can_settle_nothing() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_taken_away_is_known_to_be_lost_long_before_its_next_renewal() {
+async fn a_lease_that_is_taken_away_is_known_to_be_lost_within_two_seconds() {
     let server = Server::shared().await;
-    // As it is without a word in the settings.
-    let queue = server.queue_with(Duration::from_mins(1)).await;
-    server.push("PROJ-1").await;
-    let (_consumer, delivery) = hold(&queue).await;
-    let LeaseOutcome::Granted(alone) = queue.lease(&lease_key()).await.unwrap() else { panic!("held") };
-    for (key, lost) in [
-        ("jira_ticket_queue:leases", delivery.lost()),
-        ("jira_ticket_queue:lease:acme/shop:ai/PROJ-1", alone.lost()),
-    ] {
-        let begin = Instant::now();
-        server.ask::<i64>(&["DEL", key]).await;
-        cancelled(&lost).await;
-        // It is looked at every 1.5 s; a quarter of the lease time would be 15 s.
-        assert!(begin.elapsed() < Duration::from_secs(8), "{key}: {:?}", begin.elapsed());
+    for key in ["jira_ticket_queue:leases", "jira_ticket_queue:lease:acme/shop:ai/PROJ-1"] {
+        let mut took = Vec::new();
+        // A machine that stands still for a moment may make one of them late, not all.
+        while took.len() < 3 && took.last().is_none_or(|took| *took >= Duration::from_secs(2)) {
+            // As it is without a word in the settings, where a quarter of the lease time would be 15 s.
+            let queue = server.queue_with(Duration::from_mins(1)).await;
+            server.push("PROJ-1").await;
+            let (_consumer, delivery) = hold(&queue).await;
+            let LeaseOutcome::Granted(alone) = queue.lease(&lease_key()).await.unwrap() else {
+                panic!("held")
+            };
+            let lost = if key.ends_with(":leases") { delivery.lost() } else { alone.lost() };
+            let begin = Instant::now();
+            server.ask::<i64>(&["DEL", key]).await;
+            cancelled(&lost).await;
+            took.push(begin.elapsed());
+            assert!(took.iter().all(|took| *took < Duration::from_secs(8)), "{key}: {took:?}");
+            alone.release().await;
+            server.ask::<()>(&["FLUSHDB"]).await;
+        }
+        assert!(took.last().is_some_and(|took| *took < Duration::from_secs(2)), "{key}: {took:?}");
     }
 }
 
@@ -168,10 +175,12 @@ async fn no_death_is_counted_after_a_jump_of_the_clock() {
         server.ask::<()>(&["HSET", leases, &lease, deadline]).await;
         server.ask::<()>(&["SET", "jira_ticket_queue:looked", looked]).await;
         // A publisher looks with its first task.
+        let before = now().await;
         server.queue_with(SHORT).await.publish(&task("PROJ-2")).await.unwrap();
-        let left = lease_of(leases).await - now().await;
-        // Two seconds from when it looked, which a busy machine may have been a while ago.
-        assert!((-10_000..=2000).contains(&left), "the holder has {left} ms to show that it lives");
+        let looked = before..=now().await;
+        // One lease time from when it looked.
+        let since = lease_of(leases).await - 2000;
+        assert!(looked.contains(&since), "the holder has time from {since}, and it was looked in {looked:?}");
         assert_eq!(queue.backlog().await.unwrap().held, Some(1));
     }
     // Who shows none is dead after all.
